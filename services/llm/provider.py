@@ -1,0 +1,49 @@
+"""The seam to a language model: what every LLM provider offers, and nothing more."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ChatMessage(BaseModel):
+    """One message of the conversation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next bit of the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the reply cost; comes once, last."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+class ProviderFailed(Exception):
+    """The model gave no reply, or only a part of it; the message says why."""
+
+
+class ChatModel(Protocol):
+    """One call's model."""
+
+    def reply(self, messages: Sequence[ChatMessage]) -> AsyncIterator[TextDelta | Usage]:
+        """Stream the reply to `messages`, the system prompt first. Closing the iterator cancels it.
+
+        Raises ProviderFailed while iterating.
+        """
+
+    async def close(self) -> None:
+        """The call has ended. Never raises, never takes longer than a second."""

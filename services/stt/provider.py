@@ -1,0 +1,42 @@
+"""The seam to a speech recogniser: what every STT provider offers, and nothing more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.messages import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the provider understood."""
+
+    text: str
+    """Interim: all text since the last final one. Final: the next piece of transcript, maybe empty."""
+    final: bool
+    """The text will not change."""
+    complete: bool = False
+    """Final only: the answer to `finish`; no more text comes for the utterance."""
+    confidence: float = 1.0
+    words: tuple[Word, ...] = ()
+
+
+Listener = Callable[[Hypothesis], None]
+Failure = Callable[[Exception], None]
+"""Called when the provider is lost in mid-call."""
+
+
+class Transcriber(Protocol):
+    """One call's recognition. 8 kHz μ-law in, hypotheses out through the listener it was opened with."""
+
+    async def feed(self, mulaw: bytes) -> None:
+        """The next frame (20 ms) of the caller's audio, speech or silence."""
+
+    async def begin(self) -> None:
+        """The caller began to speak some 100 ms ago; an utterance starts."""
+
+    async def finish(self) -> None:
+        """The caller fell silent. Exactly one `complete` hypothesis follows each `finish`, even for noise."""
+
+    async def close(self) -> None:
+        """The call has ended: finish with the provider. Never raises, never takes longer than a second."""

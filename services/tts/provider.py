@@ -1,0 +1,38 @@
+"""The seam to a voice: what every TTS provider offers, and nothing more."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some 100-250 ms of a reply."""
+
+    generation: int
+    mulaw: bytes
+    """8 kHz μ-law; empty only when `last`."""
+    text: str
+    """The words it says with their trailing white space; concatenated they are the reply's text."""
+    last: bool = False
+
+
+Listener = Callable[[Piece], Awaitable[None]]
+Failure = Callable[[Exception], None]
+"""Called when the provider is lost in mid-call."""
+
+
+class Synthesizer(Protocol):
+    """One call's voice. Text of a reply in, pieces of audio out through the listener it was opened with."""
+
+    async def speak(self, generation: int, text: str) -> None:
+        """Speak the next clause of the reply `generation`, as soon as possible."""
+
+    async def end(self, generation: int) -> None:
+        """No more text: the reply's last piece carries `last`, also when no text came at all."""
+
+    async def cancel(self, generation: int) -> None:
+        """Drop every reply older than `generation`: no piece of theirs comes after this returns."""
+
+    async def close(self) -> None:
+        """The call has ended. Never raises, never takes longer than a second."""

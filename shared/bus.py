@@ -1,0 +1,99 @@
+"""The seam to the broker: everything that the services ask of NATS."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+Handler = Callable[[str, bytes], Awaitable[None]]
+"""Receives (subject, payload). Must not block: the messages of a subscription wait for each other."""
+Responder = Callable[[bytes], Awaitable[bytes]]
+"""Answers a request."""
+
+
+class BusError(Exception):
+    """The broker did not do what was asked."""
+
+
+class NoResponders(BusError):
+    """Nobody listens on the subject of a request."""
+
+
+class RequestTimeout(BusError):
+    """Nobody answered a request in time."""
+
+
+class Disconnected(BusError):
+    """The broker cannot be reached now."""
+
+
+class WrongRevision(BusError):
+    """A key has changed since it was read, or exists already."""
+
+
+class Subscription(Protocol):
+    """Interest in a subject."""
+
+    async def drain(self) -> None:
+        """Stop listening; messages that have arrived are still handled."""
+
+
+class Bucket(Protocol):
+    """One key-value bucket."""
+
+    async def get(self, key: str) -> tuple[bytes, int] | None:
+        """The value of `key` and its revision, or None."""
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Set `key`; returns its revision."""
+
+    async def create(self, key: str, value: bytes) -> int:
+        """Set `key` if it does not exist. Raises WrongRevision if it does."""
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """Set `key` if it is still at `revision`. Raises WrongRevision if it is not."""
+
+    async def delete(self, key: str) -> None:
+        """Forget `key`; a missing key is no error."""
+
+    async def keys(self) -> list[str]:
+        """All keys that have a value."""
+
+
+class Bus(Protocol):
+    """A connection to the broker. Subjects may hold wildcards where they are listened to."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached now."""
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        """Send to whoever listens now; waits in a buffer during a reconnect."""
+
+    async def publish_audio(self, subject: str, payload: bytes) -> None:
+        """Send what is worthless when late: dropped, not kept, while disconnected."""
+
+    async def record(self, subject: str, payload: bytes) -> None:
+        """Send to a subject that the stream `CALLS` keeps, and wait until it is kept. Raises BusError."""
+
+    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        """Have `handler` called for each message, one after the other."""
+
+    async def subscribe_audio(self, subject: str, handler: Handler) -> Subscription:
+        """The same for audio frames."""
+
+    async def respond(self, subject: str, responder: Responder, *, queue: str) -> Subscription:
+        """Answer requests, shared among all that respond in the same `queue`.
+
+        Requests are answered side by side, so a slow one does not hold up the next.
+        """
+
+    async def request(self, subject: str, payload: bytes, timeout: float) -> bytes:
+        """Ask and wait `timeout` seconds. Raises NoResponders, RequestTimeout or Disconnected."""
+
+    async def flush(self) -> None:
+        """Return when the broker has processed all subscriptions made before."""
+
+    async def bucket(self, name: str, ttl_s: float) -> Bucket:
+        """The key-value bucket `name`, made if need be; keys live `ttl_s` after their last put."""
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect."""

@@ -1,0 +1,66 @@
+"""Every JSON message of a call, by the subject it travels on."""
+
+from shared.messages.audio import AudioIn, AudioOut, BadFrame
+from shared.messages.base import Message
+from shared.messages.control import Control, Digit
+from shared.messages.event import (
+    CallEnded,
+    CallStarted,
+    ErrorHappened,
+    LeaseChanged,
+    TurnCompleted,
+    UsageCounted,
+)
+from shared.messages.playback import Playback
+from shared.messages.reply import ReplyEnd, ReplyText
+from shared.messages.speech import SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, Word
+from shared.messages.transcript import TranscriptAgent, TranscriptCaller
+
+MESSAGES: dict[str, type[Message]] = {
+    message.suffix: message
+    for message in (
+        SpeechStarted,
+        SpeechStopped,
+        SpeechPartial,
+        SpeechFinal,
+        ReplyText,
+        ReplyEnd,
+        Playback,
+        Control,
+        Digit,
+        TranscriptCaller,
+        TranscriptAgent,
+        CallStarted,
+        LeaseChanged,
+        TurnCompleted,
+        UsageCounted,
+        ErrorHappened,
+        CallEnded,
+    )
+}
+
+__all__ = [
+    "MESSAGES",
+    "AudioIn",
+    "AudioOut",
+    "BadFrame",
+    "CallEnded",
+    "CallStarted",
+    "Control",
+    "Digit",
+    "ErrorHappened",
+    "LeaseChanged",
+    "Message",
+    "Playback",
+    "ReplyEnd",
+    "ReplyText",
+    "SpeechFinal",
+    "SpeechPartial",
+    "SpeechStarted",
+    "SpeechStopped",
+    "TranscriptAgent",
+    "TranscriptCaller",
+    "TurnCompleted",
+    "UsageCounted",
+    "Word",
+]

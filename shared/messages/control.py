@@ -1,0 +1,30 @@
+"""What the dialogue orders the line and the voice to do, and the keys the caller presses."""
+
+from typing import Literal
+
+from shared.messages.base import Message
+
+
+class Control(Message):
+    """An order of the dialogue.
+
+    `clear`: everything older than `generation` is dropped at once, audio at the carrier too.
+    `hangup`: the call ends when the reply `generation` was heard.
+    """
+
+    suffix = "control"
+    sender = ("llm",)
+    receiver = "gateway, tts"
+
+    action: Literal["clear", "hangup"]
+    generation: int
+
+
+class Digit(Message):
+    """The caller pressed a key (DTMF)."""
+
+    suffix = "digit"
+    sender = ("gateway",)
+    receiver = "llm"
+
+    digit: str

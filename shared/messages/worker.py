@@ -1,0 +1,17 @@
+"""How processes tell each other that they live."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Heartbeat(BaseModel):
+    """Sent by every worker (and gateway) on `worker.<stage>.<worker>` 2-4 times a second."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    worker: str
+    calls: int
+    capacity: int
+    draining: bool
+    loop_lag_ms: float
+    """How late the worker's event loop ran since the last beat, at worst."""

@@ -1,0 +1,16 @@
+"""Prometheus metrics that every service exports."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CALLS = Gauge("trunkline_calls", "Calls held by this process", ["stage"])
+CAPACITY = Gauge("trunkline_capacity", "Calls this process may hold", ["stage"])
+LOOP_LAG = Gauge("trunkline_event_loop_lag_seconds", "How late the event loop ran since the last heartbeat", ["stage"])
+CALLS_ENDED = Counter("trunkline_calls_ended_total", "Calls that ended", ["reason"])
+LEASES = Counter("trunkline_leases_total", "Lease requests by outcome", ["stage", "outcome"])
+TURNS = Histogram(
+    "trunkline_turn_seconds",
+    "Where a turn's time goes, from the caller's last speech sample to the first audio at the carrier",
+    ["part"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
+)
+AUDIO_FRAMES = Counter("trunkline_audio_frames_total", "Audio frames by direction", ["direction"])

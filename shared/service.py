@@ -1,0 +1,87 @@
+"""A worker process from start to drain: `python -m services.<stage>`."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+
+import structlog
+import uvloop
+
+from shared import health, log, nats_bus
+from shared import settings as configuration
+from shared.metrics import CALLS, CAPACITY, LOOP_LAG
+from shared.settings import Settings
+from shared.stage import Stage, StageWorker
+
+logger = structlog.get_logger()
+
+
+def process_id(stage: str) -> str:
+    """A name for this process that is unique in the fleet and fit for a subject."""
+    host = "".join(c if c.isalnum() else "-" for c in socket.gethostname())[:40]
+    return f"{stage}-{host}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+async def waiting_for_broker(reason: str) -> None:
+    """Say once a second why there is no connection."""
+    logger.warning("waiting_for_broker", reason=reason)
+
+
+async def _work(stage: Stage, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    connecting = asyncio.create_task(nats_bus.connect(settings.nats_url, stage.name, waiting_for_broker))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        connecting.cancel()
+        return
+    bus = connecting.result()
+    worker = StageWorker(bus, stage, process_id(stage.name), settings.max_calls)
+    CALLS.labels(stage.name).set_function(lambda: worker.calls)
+    CAPACITY.labels(stage.name).set(settings.max_calls)
+    LOOP_LAG.labels(stage.name).set_function(lambda: worker.loop_lag_ms / 1000)
+
+    def probe() -> dict[str, object]:
+        return {
+            "ready": bus.connected and not worker.draining,
+            "stage": stage.name,
+            "worker": worker.worker,
+            "broker": bus.connected,
+            "calls": worker.calls,
+            "capacity": settings.max_calls,
+            "draining": worker.draining,
+        }
+
+    stop_http = await health.serve(settings.host, settings.port, probe)
+    await worker.start()
+    logger.info("worker_ready", stage=stage.name, worker=worker.worker, capacity=settings.max_calls)
+    await stop.wait()
+    logger.info("worker_draining", stage=stage.name, calls=worker.calls)
+    await worker.drain(settings.drain_timeout_s)
+    await stop_http()
+    await bus.close()
+    logger.info("worker_stopped", stage=stage.name)
+
+
+def run(name: str, description: str, build: Callable[[Settings], Stage]) -> None:
+    """The main function of a worker. `build` makes the stage from the settings."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{name}",
+        description=description,
+        epilog="Configuration comes from environment variables and .env; .env.example documents each.",
+    )
+    parser.parse_args()
+    settings = configuration.load()
+    log.configure(settings, name)
+    try:
+        stage = build(settings)
+        uvloop.run(_work(stage, settings))
+    except OSError as error:
+        configuration.stop(f"PORT: {error}")

@@ -1,0 +1,97 @@
+"""Configuration: environment variables and `.env`, read once when a process starts."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _without_slash(url: str) -> str:
+    HttpUrl(url) if url else None
+    return url.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_without_slash)]
+
+
+class Settings(BaseSettings):
+    """Every variable of every service; `.env.example` documents each."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    port: int = Field(default=8080, ge=0, le=65535)
+    host: str = "0.0.0.0"
+    public_url: BaseUrl = ""
+    nats_url: str = "nats://localhost:4222"
+    agents_file: Path = Path("agents.yaml")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    twilio_account_sid: str = ""
+    twilio_auth_token: SecretStr = SecretStr("")
+    allow_unsigned: bool = False
+
+    stt_provider: Literal["offline", "deepgram"] | None = None
+    llm_provider: Literal["offline", "openai"] | None = None
+    tts_provider: Literal["offline", "elevenlabs"] | None = None
+    deepgram_api_key: SecretStr = SecretStr("")
+    openai_api_key: SecretStr = SecretStr("")
+    elevenlabs_api_key: SecretStr = SecretStr("")
+    deepgram_base_url: BaseUrl = "https://api.deepgram.com"
+    openai_base_url: BaseUrl = "https://api.openai.com/v1"
+    elevenlabs_base_url: BaseUrl = "https://api.elevenlabs.io"
+
+    max_calls: int = Field(default=25, ge=1, le=10000)
+    lease_timeout_s: float = Field(default=3.0, gt=0, le=14)
+    drain_timeout_s: float = Field(default=20.0, gt=0, le=3600)
+    max_call_s: int = Field(default=3600, ge=10, le=86400)
+
+    @model_validator(mode="after")
+    def _keys_for_chosen_providers(self) -> "Settings":
+        for choice, name, key in (
+            (self.stt_provider, "deepgram", self.deepgram_api_key),
+            (self.llm_provider, "openai", self.openai_api_key),
+            (self.tts_provider, "elevenlabs", self.elevenlabs_api_key),
+        ):
+            if choice == name and not key.get_secret_value():
+                raise ValueError(f"{name.upper()}_API_KEY: needed because the provider {name!r} is chosen")
+        return self
+
+    @property
+    def stt(self) -> str:
+        """The STT provider of profiles that name none: the vendor's when its key is here."""
+        return self.stt_provider or ("deepgram" if self.deepgram_api_key.get_secret_value() else "offline")
+
+    @property
+    def llm(self) -> str:
+        """The LLM provider of profiles that name none."""
+        return self.llm_provider or ("openai" if self.openai_api_key.get_secret_value() else "offline")
+
+    @property
+    def tts(self) -> str:
+        """The TTS provider of profiles that name none."""
+        return self.tts_provider or ("elevenlabs" if self.elevenlabs_api_key.get_secret_value() else "offline")
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names the variable and what is wrong with it, without its value."""
+    first = error.errors()[0]
+    text = first["msg"].removeprefix("Value error, ")
+    variable = str(first["loc"][0]).upper() if first["loc"] else ""
+    return f"{variable}: {text}" if variable else text
+
+
+def stop(message: str) -> NoReturn:
+    """End the process with one line on stderr and exit status 2."""
+    print(f"trunkline: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def load() -> Settings:
+    """The settings of this process; a wrong value stops it with one line."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        stop(explain(error))
