@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared import subjects
-from shared.bus import Bus, Handler, Subscription
+from shared.bus import Bucket, Bus, Handler, Subscription
 from shared.messages import MESSAGES, AudioIn, AudioOut, BadFrame, LeaseChanged, Message
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -135,6 +135,10 @@ class CallChannel:
         """Publish one piece of the agent's audio."""
         frame = AudioOut(self.epoch, generation, offset_ms, self._clock(), payload, text, last)
         await self._bus.publish_audio(self._audio_out, pack(frame))
+
+    async def bucket(self, name: str, ttl_s: float) -> Bucket:
+        """The key-value bucket `name`, for what must outlive the worker. Raises BusError."""
+        return await self._bus.bucket(name, ttl_s)
 
     async def flush(self) -> None:
         """Return when the broker knows all subscriptions of this channel."""

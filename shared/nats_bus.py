@@ -1,7 +1,8 @@
 """The bus over a real NATS server (nats-py, JetStream)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import nats
 import nats.errors
@@ -54,40 +55,51 @@ class _Subscription:
             log.debug("subscription_gone", error=repr(error))
 
 
+@contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Raise the bus's errors for those of the client."""
+    try:
+        yield
+    except KeyWrongLastSequenceError as error:
+        raise WrongRevision(key) from error
+    except nats.errors.Error as error:
+        raise Disconnected(f"{key}: {error!r}") from error
+
+
 class _Bucket:
     def __init__(self, store: KeyValue) -> None:
         self._store = store
 
     async def get(self, key: str) -> tuple[bytes, int] | None:
-        try:
-            entry = await self._store.get(key)
-        except KeyNotFoundError:
-            return None
+        with _translated(key):
+            try:
+                entry = await self._store.get(key)
+            except KeyNotFoundError:
+                return None
         return entry.value or b"", entry.revision or 0
 
     async def put(self, key: str, value: bytes) -> int:
-        return await self._store.put(key, value)
+        with _translated(key):
+            return await self._store.put(key, value)
 
     async def create(self, key: str, value: bytes) -> int:
-        try:
+        with _translated(key):
             return await self._store.create(key, value)
-        except KeyWrongLastSequenceError as error:
-            raise WrongRevision(key) from error
 
     async def update(self, key: str, value: bytes, revision: int) -> int:
-        try:
+        with _translated(key):
             return await self._store.update(key, value, last=revision)
-        except KeyWrongLastSequenceError as error:
-            raise WrongRevision(key) from error
 
     async def delete(self, key: str) -> None:
-        await self._store.delete(key)
+        with _translated(key):
+            await self._store.delete(key)
 
     async def keys(self) -> list[str]:
-        try:
-            return await self._store.keys()
-        except NoKeysError:
-            return []
+        with _translated("keys"):
+            try:
+                return await self._store.keys()
+            except NoKeysError:
+                return []
 
 
 class NatsBus:
@@ -162,15 +174,16 @@ class NatsBus:
         await asyncio.gather(self._control.flush(), self._audio.flush())
 
     async def bucket(self, name: str, ttl_s: float) -> BucketProtocol:
-        try:
-            return _Bucket(await self._stream.key_value(name))
-        except BucketNotFoundError:
-            pass
-        try:
-            return _Bucket(await self._stream.create_key_value(bucket=name, ttl=ttl_s))
-        except BadRequestError:
-            # Another process made it in between.
-            return _Bucket(await self._stream.key_value(name))
+        with _translated(name):
+            try:
+                return _Bucket(await self._stream.key_value(name))
+            except BucketNotFoundError:
+                pass
+            try:
+                return _Bucket(await self._stream.create_key_value(bucket=name, ttl=ttl_s))
+            except BadRequestError:
+                # Another process made it in between.
+                return _Bucket(await self._stream.key_value(name))
 
     async def close(self) -> None:
         if self._tasks:
@@ -192,7 +205,8 @@ async def _client(url: str, name: str, **options: int) -> Client:
         await client.force_reconnect()
 
     async def lost() -> None:
-        log.warning("bus_disconnected")
+        if not (client.is_draining or client.is_closed):
+            log.warning("bus_disconnected")
 
     async def back() -> None:
         log.info("bus_reconnected")

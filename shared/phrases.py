@@ -50,6 +50,8 @@ def normalize(text: str) -> str:
 def parse(phrase: str) -> Sequence_:
     """The phrase as a tree. Raises PhraseError."""
     tokens = [match[0] for match in _TOKEN.finditer(phrase)]
+    if "".join(tokens) != "".join(phrase.split()):
+        raise PhraseError(f"{phrase!r}: a brace that is not part of a {{slot}}")
     nodes, rest = _sequence(tokens)
     if rest:
         raise PhraseError(f"{phrase!r}: {rest[0]!r} without its opening")
@@ -68,8 +70,15 @@ def _sequence(tokens: list[str]) -> tuple[Sequence_, list[str]]:
         elif token.startswith("{"):
             nodes.append(Slot(token[1:-1]))
         else:
-            nodes.append(Word(token.lower()))
+            nodes.append(_word(token))
     return tuple(nodes), tokens
+
+
+def _word(token: str) -> Word:
+    word = token.lower()
+    if normalize(word) != word:
+        raise PhraseError(f"{token!r} can never be heard: words are made of a-z, 0-9 and '")
+    return Word(word)
 
 
 def _choice(tokens: list[str], *, optional: bool) -> tuple[Choice, list[str]]:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from string import Formatter
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared import phrases
 from shared.ids import check_name
@@ -55,6 +56,18 @@ class Scenario(BaseModel):
     """Said when nothing matches."""
     script: tuple[Line, ...] = ()
     """The conversation that `make call` holds."""
+
+    @model_validator(mode="after")
+    def _can_be_said_and_heard(self) -> "Scenario":
+        for name, values in self.slots.items():
+            for value in values:
+                if not value or phrases.normalize(value) != value:
+                    raise ValueError(f"the value {value!r} of the slot {name!r} can never be heard: use a-z, 0-9 and '")
+        for intent in self.intents:
+            for _, slot, _, _ in Formatter().parse(intent.reply):
+                if slot is not None and slot not in self.slots:
+                    raise ValueError(f"the reply of {intent.name!r} names the slot {slot!r}, not among `slots`")
+        return self
 
     def trees(self) -> dict[str, tuple[phrases.Sequence_, ...]]:
         """The parsed phrases by intent."""
@@ -126,7 +139,7 @@ def load(name: str) -> Scenario:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ScenarioError(f"{path.name}: {place}: {first['msg']}") from error
+        raise ScenarioError(f"{path.name}: {place or 'scenario'}: {first['msg']}") from error
     except KeyError as error:
         raise ScenarioError(f"{path.name}: a phrase names the slot {error}, which is not among `slots`") from error
     except (OSError, yaml.YAMLError, phrases.PhraseError) as error:

@@ -46,7 +46,7 @@ async def _work(stage: Stage, settings: Settings) -> None:
     worker = StageWorker(bus, stage, process_id(stage.name), settings.max_calls)
     CALLS.labels(stage.name).set_function(lambda: worker.calls)
     CAPACITY.labels(stage.name).set(settings.max_calls)
-    LOOP_LAG.labels(stage.name).set_function(lambda: worker.loop_lag_ms / 1000)
+    LOOP_LAG.labels(stage.name).set_function(lambda: worker.pulse.loop_lag_ms / 1000)
 
     def probe() -> dict[str, object]:
         return {

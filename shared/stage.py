@@ -6,8 +6,6 @@ newer lease took over, or whose gateway has fallen silent.
 """
 
 import asyncio
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,11 +19,11 @@ from shared.channel import CallChannel
 from shared.messages import CallEnded, CallStarted, LeaseChanged, Message
 from shared.messages.lease import LeaseReply, LeaseRequest
 from shared.messages.worker import Heartbeat
+from shared.pulse import Pulse
 from shared.roster import Roster
 
 log = structlog.get_logger()
 
-BEAT_S = 0.4
 ORPHANED_AFTER_S = 30.0
 """A gateway silent for longer than a carrier redials lost its calls for good."""
 
@@ -70,7 +68,6 @@ class StageWorker:
         self.worker = worker
         self.stage = stage
         self.draining = False
-        self.loop_lag_ms = 0.0
         self._bus = bus
         self._max_calls = max_calls
         self._roster = roster or Roster()
@@ -78,7 +75,7 @@ class StageWorker:
         self._opening: dict[str, int] = {}
         self._queue: Subscription | None = None
         self._changing = asyncio.Lock()
-        self._beating: asyncio.Task[None] | None = None
+        self.pulse = Pulse(bus, self._beat, self._release_orphans)
         self._closing: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -92,7 +89,7 @@ class StageWorker:
         """Join the queue group and begin to beat."""
         await self._roster.listen(self._bus)
         await self._offer()
-        self._beating = asyncio.create_task(self._beat())
+        self.pulse.start()
 
     async def _offer(self) -> None:
         """Be in the queue group exactly while there is a free slot and no drain."""
@@ -189,25 +186,15 @@ class StageWorker:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _beat(self, clock: Callable[[], float] = time.monotonic) -> None:
-        while True:
-            await self._send_beat()
-            due = clock() + BEAT_S
-            await asyncio.sleep(BEAT_S)
-            self.loop_lag_ms = max(0.0, (clock() - due) * 1000)
-            self._release_orphans()
-
-    async def _send_beat(self) -> None:
-        beat = Heartbeat(
+    def _beat(self, loop_lag_ms: float) -> Heartbeat:
+        return Heartbeat(
             stage=self.stage.name,
             worker=self.worker,
             calls=self.calls,
             capacity=self._max_calls,
             draining=self.draining,
-            loop_lag_ms=self.loop_lag_ms,
+            loop_lag_ms=loop_lag_ms,
         )
-        if self._bus.connected:
-            await self._bus.publish(subjects.heartbeat(beat.stage, beat.worker), beat.model_dump_json().encode())
 
     def _release_orphans(self) -> None:
         if not self._bus.connected:
@@ -216,18 +203,20 @@ class StageWorker:
             silent = self._roster.silent_s(held.gateway)
             if silent is not None and silent > ORPHANED_AFTER_S:
                 self._let_go(call_id, held.epoch, "gateway lost")
+        self._roster.forget(2 * ORPHANED_AFTER_S)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more calls, wait up to `timeout_s` for those held to end, then give them up."""
         self.draining = True
         await self._offer()
-        try:
-            await asyncio.wait_for(self._empty.wait(), timeout_s)
-        except TimeoutError:
+        await self.pulse.send()
+        waiting = asyncio.create_task(self._empty.wait())
+        await asyncio.wait((waiting,), timeout=timeout_s)
+        if not waiting.done():
+            waiting.cancel()
             log.warning("drain_timed_out", stage=self.stage.name, calls=self.calls)
         for call_id in list(self._held):
             await self._release(call_id, "drained")
-        if self._beating is not None:
-            self._beating.cancel()
+        self.pulse.stop()
         if self._closing:
             await asyncio.wait(self._closing)

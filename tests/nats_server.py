@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import docker
 import docker.errors
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
@@ -36,6 +37,8 @@ def _image_is_here() -> bool:
 
 @contextmanager
 def _container() -> Iterator[str]:
+    # Ryuk would be one more image to pull; the container is stopped here.
+    testcontainers_config.ryuk_disabled = True
     container = DockerContainer(IMAGE).with_command("-js").with_exposed_ports(4222)
     container.waiting_for(LogMessageWaitStrategy("Server is ready"))
     with container:
@@ -50,7 +53,7 @@ def _binary() -> Iterator[str]:
         raise RuntimeError("no nats-server: run `make install`, or set NATS_URL")
     with TemporaryDirectory(prefix="trunkline-nats-") as folder:
         command = [found, "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", folder, "--ports_file_dir", folder]
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             yield _port_of(Path(folder), server)
         finally:

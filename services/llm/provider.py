@@ -1,6 +1,6 @@
 """The seam to a language model: what every LLM provider offers, and nothing more."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -39,7 +39,7 @@ class ProviderFailed(Exception):
 class ChatModel(Protocol):
     """One call's model."""
 
-    def reply(self, messages: Sequence[ChatMessage]) -> AsyncIterator[TextDelta | Usage]:
+    def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
         """Stream the reply to `messages`, the system prompt first. Closing the iterator cancels it.
 
         Raises ProviderFailed while iterating.

@@ -1,9 +1,10 @@
 """The seam to a speech recogniser: what every STT provider offers, and nothing more."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.agents import AgentProfile
 from shared.messages import Word
 
 
@@ -19,6 +20,7 @@ class Hypothesis:
     """Final only: the answer to `finish`; no more text comes for the utterance."""
     confidence: float = 1.0
     words: tuple[Word, ...] = ()
+    """Their times count in the audio that was fed, from 0."""
 
 
 Listener = Callable[[Hypothesis], None]
@@ -28,6 +30,10 @@ Failure = Callable[[Exception], None]
 
 class Transcriber(Protocol):
     """One call's recognition. 8 kHz μ-law in, hypotheses out through the listener it was opened with."""
+
+    @property
+    def model(self) -> str:
+        """What the bill calls it."""
 
     async def feed(self, mulaw: bytes) -> None:
         """The next frame (20 ms) of the caller's audio, speech or silence."""
@@ -40,3 +46,7 @@ class Transcriber(Protocol):
 
     async def close(self) -> None:
         """The call has ended: finish with the provider. Never raises, never takes longer than a second."""
+
+
+Open = Callable[[AgentProfile, Listener, Failure], Awaitable[Transcriber]]
+"""Gets a call's recognition ready. Raises shared.stage.CannotServe with a sentence that says what to set."""

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.agents import TtsProfile
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -25,6 +27,10 @@ Failure = Callable[[Exception], None]
 class Synthesizer(Protocol):
     """One call's voice. Text of a reply in, pieces of audio out through the listener it was opened with."""
 
+    @property
+    def model(self) -> str:
+        """What the bill calls it."""
+
     async def speak(self, generation: int, text: str) -> None:
         """Speak the next clause of the reply `generation`, as soon as possible."""
 
@@ -36,3 +42,7 @@ class Synthesizer(Protocol):
 
     async def close(self) -> None:
         """The call has ended. Never raises, never takes longer than a second."""
+
+
+Open = Callable[[TtsProfile, Listener, Failure], Awaitable[Synthesizer]]
+"""Gets a call's voice ready to speak. Raises shared.stage.CannotServe with a sentence that says what to set."""

@@ -16,7 +16,7 @@ class Message(BaseModel):
     suffix: ClassVar[str]
     """The subject after `call.<id>.`"""
     sender: ClassVar[tuple[str, ...]]
-    """The stages that publish it; the epoch counts for the first of them that sent it."""
+    """The stages that publish it."""
     receiver: ClassVar[str]
     """Who listens, in words, for the subject table."""
 

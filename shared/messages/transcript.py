@@ -18,7 +18,7 @@ class TranscriptAgent(Message):
     """What the caller heard the agent say, sent when the reply ended or was cut short."""
 
     suffix = "transcript.agent"
-    sender = ("llm", "speech")
+    sender = ("llm",)
     receiver = "anyone"
 
     turn_id: int

@@ -14,9 +14,10 @@ from tests.nats_server import serve
 def nats_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a real nats-server with JetStream."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def announce(text: str) -> None:
-        if reporter is not None:
+        with capture.global_and_fixture_disabled():
             reporter.write_line(f"\n{text}")
 
     with serve(announce) as url:

@@ -1,0 +1,70 @@
+# `make help` lists every target.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PORT ?= $(or $(shell sed -n 's/^PORT=//p' .env 2>/dev/null),8080)
+SCALE ?= stt=1
+URL ?=
+CALLS ?= 20
+
+.PHONY: help install call call-vendors load up down test test-containers check format image clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements.txt requirements-dev.txt
+	@echo "installing Trunkline into $(VENV) (the first time takes a minute) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+install: $(VENV)/.installed ## Create .venv and install the pinned dependencies
+
+call: install ## Start everything, place a simulated call, show it; SAY="…" asks one thing, FILE=x.wav plays a file
+	@python -m simulator demo $(if $(URL),--url $(URL)) $(if $(SAY),--say "$(SAY)") $(if $(FILE),--file "$(FILE)")
+
+call-vendors: install ## The same call through the vendors' real SDKs against local stand-ins
+	@python -m simulator demo --vendors standins $(if $(SAY),--say "$(SAY)") $(if $(FILE),--file "$(FILE)")
+
+load: install ## Place CALLS=20 simultaneous calls and check that each gets its own right answers
+	@python -m simulator load --calls $(CALLS) $(if $(URL),--url $(URL))
+
+up: install ## Run the system in the foreground until Ctrl-C; SCALE=stt=3,tts=2 starts more workers
+	@python -m services.gateway --check
+	@mkdir -p .run
+	@honcho -e /dev/null export -a trunkline -u "$$(id -un)" -s /bin/sh -p $(PORT) -c $(SCALE) -t tools supervisord .run > /dev/null
+	@exec supervisord -c .run/trunkline.conf
+
+down: ## Stop what `make up` left behind and delete its data
+	@if [ -S .run/supervisord.sock ] && supervisorctl -c .run/trunkline.conf pid > /dev/null 2>&1; then \
+	  pid=$$(supervisorctl -c .run/trunkline.conf pid); echo "stopping supervisord ($$pid) …"; kill -TERM $$pid; \
+	  while kill -0 $$pid 2> /dev/null; do sleep 0.2; done; fi
+	@rm -rf .run
+	@echo "nothing is running, .run is gone"
+
+test: install ## Run all tests but those that need a Docker engine (under ten minutes)
+	@python -m pytest tests/unit tests/integration
+
+test-containers: install ## Build the image, run docker-compose and place calls through it (needs a Docker engine)
+	@python -m pytest tests/containers
+
+check: install ## Lint and type-check
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: install ## Format the code
+	@ruff check --fix .
+	@ruff format .
+
+image: ## Build the Docker image trunkline:dev
+	docker build -t trunkline:dev .
+
+clean: down ## Delete .venv and caches too
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,83 @@
+"""The gateway process: `python -m services.gateway`."""
+
+import argparse
+import asyncio
+import signal
+import socket
+
+import structlog
+import uvloop
+
+from services.gateway.app import build
+from services.gateway.server import HttpServer
+from shared import log, nats_bus
+from shared import settings as configuration
+from shared.agents import AgentsFile, AgentsFileError
+from shared.service import process_id, waiting_for_broker
+from shared.settings import Settings
+
+logger = structlog.get_logger()
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    connecting = asyncio.create_task(nats_bus.connect(settings.nats_url, "gateway", waiting_for_broker))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        connecting.cancel()
+        return
+    bus = connecting.result()
+    gateway = await build(bus, settings, process_id("gateway"))
+    server = HttpServer(gateway.app, listener)
+    serving = server.start()
+    logger.info("gateway_ready", port=server.port, gateway=gateway.switchboard.gateway)
+    await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    logger.info("gateway_draining", calls=len(gateway.switchboard.lines))
+    await gateway.switchboard.drain(settings.drain_timeout_s)
+    server.stop()
+    await serving
+    gateway.pulse.stop()
+    await bus.close()
+    logger.info("gateway_stopped")
+
+
+def check(settings: Settings) -> None:
+    """Refuse to start on what would only fail later. Ends the process with one line."""
+    if not settings.twilio_auth_token.get_secret_value() and not settings.allow_unsigned:
+        configuration.stop(
+            "TWILIO_AUTH_TOKEN: not set, so anybody could place calls on your bill; "
+            "set it, or set ALLOW_UNSIGNED=true on a machine that nobody else can reach"
+        )
+    try:
+        AgentsFile(settings.agents_file)
+    except AgentsFileError as error:
+        configuration.stop(f"AGENTS_FILE: {error}")
+
+
+def main() -> None:
+    """Serve until SIGTERM, then drain."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.gateway",
+        description="Answers phone calls: Twilio's webhooks and media sockets on one side, NATS on the other.",
+        epilog="Configuration comes from environment variables and .env; .env.example documents each.",
+    )
+    parser.add_argument("--check", action="store_true", help="only check the settings")
+    only_check = parser.parse_args().check
+    settings = configuration.load()
+    log.configure(settings, "gateway")
+    check(settings)
+    if only_check:
+        return
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        configuration.stop(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    uvloop.run(_serve(settings, listener))
+
+
+if __name__ == "__main__":
+    main()

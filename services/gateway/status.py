@@ -1,0 +1,85 @@
+"""What the gateway tells about itself: health, readiness, metrics, the live calls."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from services.gateway.calls import CallRecord, CallStore
+from services.gateway.switchboard import Switchboard
+from shared.agents import AgentsFile
+from shared.bus import Bus
+from shared.roster import Roster
+
+
+class LiveCall(BaseModel):
+    """A call as `nats req gateway.calls ''` shows it."""
+
+    call_id: str
+    caller: str
+    dialled: str
+    agent: str
+    state: str
+    gateway: str
+    started_at: float
+    workers: dict[str, str]
+
+    @classmethod
+    def of(cls, record: CallRecord) -> "LiveCall":
+        """The parts of a record that people want to see."""
+        return cls(
+            **record.model_dump(include={"call_id", "caller", "dialled", "state", "gateway", "started_at"}),
+            agent=record.profile.name,
+            workers={stage: lease.worker for stage, lease in record.leases.items()},
+        )
+
+
+async def live_calls(store: CallStore) -> bytes:
+    """The live calls as a JSON array."""
+    calls = [LiveCall.of(record).model_dump_json() for record in await store.live()]
+    return f"[{','.join(calls)}]".encode()
+
+
+class StatusRoutes:
+    """`/health`, `/ready` and `/metrics`."""
+
+    def __init__(self, bus: Bus, roster: Roster, agents: AgentsFile, switchboard: Switchboard) -> None:
+        """All that readiness depends on."""
+        self._bus = bus
+        self._roster = roster
+        self._agents = agents
+        self._switchboard = switchboard
+        self.router = APIRouter()
+        self.router.add_api_route("/health", self.health, methods=["GET"])
+        self.router.add_api_route("/ready", self.ready, methods=["GET"])
+        self.router.add_api_route("/metrics", self.metrics, methods=["GET"])
+
+    async def health(self) -> dict[str, str]:
+        """The process lives."""
+        return {"status": "alive"}
+
+    async def ready(self, response: Response) -> dict[str, object]:
+        """The gateway can serve the default agent: the broker answers and each stage has a worker."""
+        workers = {stage: len(self._workers(stage)) for stage in self._stages()}
+        directory = self._agents.directory
+        needed = directory.by_number("").stages
+        missing = [stage for stage in needed if not workers[stage]]
+        ready = self._bus.connected and not missing and not self._switchboard.draining
+        response.status_code = 200 if ready else 503
+        return {
+            "ready": ready,
+            "broker": self._bus.connected,
+            "workers": workers,
+            "missing": missing,
+            "draining": self._switchboard.draining,
+            "calls": len(self._switchboard.lines),
+        }
+
+    def _stages(self) -> list[str]:
+        return sorted({stage for agent in self._agents.directory.agents for stage in agent.stages})
+
+    def _workers(self, stage: str) -> list[str]:
+        return [beat.worker for beat in self._roster.alive(stage) if not beat.draining]
+
+    async def metrics(self) -> Response:
+        """Prometheus metrics of this process."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""Twilio as a carrier: webhooks, TwiML and the Media Streams protocol."""

@@ -1,0 +1,15 @@
+"""`python -m services.llm`: the worker that holds the dialogues."""
+
+from services.llm.models import Models
+from services.llm.stage import LlmStage
+from shared.service import run
+from shared.settings import Settings
+
+
+def build(settings: Settings) -> LlmStage:
+    """The stage as the settings want it."""
+    return LlmStage(Models(settings).open)
+
+
+if __name__ == "__main__":
+    run("llm", "The dialogue: turn-taking, memory and replies.", build)

@@ -1,0 +1,27 @@
+"""The offline model: answers from a scenario file, without a key or a network."""
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+
+from services.llm.provider import ChatMessage, TextDelta, Usage
+from shared.scenario import Scenario
+
+_WORD = re.compile(r"\s*\S+\s*")
+
+
+class OfflineModel:
+    """Streams the scenario's answer word by word; its usage is counted in words."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        """`scenario` holds all that it can say."""
+        self._scenario = scenario
+
+    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
+        words = _WORD.findall(self._scenario.respond([m.content for m in messages if m.role == "user"]))
+        for word in words:
+            yield TextDelta(word)
+        read = sum(len(message.content.split()) for message in messages)
+        yield Usage(self._scenario.name, input_tokens=read, output_tokens=len(words))
+
+    async def close(self) -> None:
+        return None

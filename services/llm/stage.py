@@ -1,0 +1,38 @@
+"""The stage llm: opens a dialogue for each call that is leased to the worker."""
+
+from collections.abc import Awaitable, Callable
+
+from services.llm.dialogue import Dialogue
+from services.llm.memory import BUCKET, KEEP_S, Memory, MemoryStore
+from services.llm.provider import ChatModel
+from shared.agents import AgentProfile
+from shared.bus import BusError
+from shared.call import Call
+from shared.stage import CannotServe
+
+OpenModel = Callable[[AgentProfile], Awaitable[tuple[str, ChatModel]]]
+"""The provider's name and a model for one call. Raises CannotServe."""
+
+
+class LlmStage:
+    """Knows where models and memories come from."""
+
+    name = "llm"
+
+    def __init__(self, open_model: OpenModel) -> None:
+        """`open_model` chooses the provider by the agent's profile."""
+        self._open_model = open_model
+
+    async def open(self, call: Call) -> Dialogue:
+        """Load what was said before and listen. Raises CannotServe."""
+        try:
+            store = MemoryStore(await call.channel.bucket(BUCKET, KEEP_S), call.id, call.spawn)
+            record = await store.load()
+        except BusError as error:
+            # Without it the generations would start again, and nobody would hear the replies.
+            raise CannotServe(f"the dialogue cannot be loaded: {error}") from error
+        provider, model = await self._open_model(call.profile)
+        memory = Memory(record, call.profile.llm.max_memory_turns)
+        dialogue = Dialogue(call, provider, model, memory, store)
+        await dialogue.listen()
+        return dialogue

@@ -1,0 +1,147 @@
+"""The offline recogniser: pocketsphinx, told what to expect by the agent's scenario. No key, no network.
+
+It hears what the scenario's phrases cover, and nothing else: a free dictation of telephone audio is beyond it.
+"""
+
+import asyncio
+from collections import deque
+from difflib import SequenceMatcher
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pocketsphinx import Config, Decoder
+
+from services.stt.provider import Failure, Hypothesis, Listener
+from services.stt.providers import offline_language
+from services.stt.providers.offline_audio import LONGEST_MS, Upsampler
+from services.stt.providers.offline_language import Language, UnknownWord
+from shared.agents import AgentProfile
+from shared.audio import FRAME_MS, bytes_of, duration_ms
+from shared.ids import InvalidId
+from shared.scenario import ScenarioError
+from shared.stage import CannotServe
+
+_PRE_ROLL_MS = 300
+"""The VAD tells of an utterance some 100 ms after its first sound, which may be a soft one."""
+_CHUNK = bytes_of(60)
+_INTERIM_MS = 360
+_AGREEMENT = 0.34
+"""Off-topic speech is forced into the grammar's words; trigrams hear other ones then."""
+_CEPSTRAL_MEAN = "57.6,-1.2,-9.1,17.5,-4.0,-5.0,-2.2,-18.1,-3.4,-5.7,-0.8,3.9,-8.1"
+"""Of telephone speech through Upsampler, set before each utterance: it must not depend on the ones before."""
+
+
+def _decoders(language: Language) -> tuple[Decoder, Decoder]:
+    """Decoders for the grammar and for the trigrams (some 10 ms each)."""
+    with TemporaryDirectory(prefix="trunkline-stt-") as folder:
+        dictionary, trigrams = Path(folder, "words.dict"), Path(folder, "trigrams.arpa")
+        dictionary.write_text(language.dictionary)
+        trigrams.write_text(language.trigrams)
+        common = {
+            "hmm": str(offline_language.MODEL / "en-us"),
+            "dict": str(dictionary),
+            "cmn": "live",
+            "topn": 8,
+            "loglevel": "FATAL",
+        }
+        grammar = Decoder(Config(lm=None, wip=0.2, **common))
+        grammar.add_jsgf_string("scenario", language.grammar)
+        grammar.activate_search("scenario")
+        # One pass is enough to tell whether the grammar's words are right.
+        free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, **common))
+    return grammar, free
+
+
+def _text(decoder: Decoder) -> str:
+    hypothesis = decoder.hyp()
+    return hypothesis.hypstr if hypothesis is not None else ""
+
+
+def _agree(one: str, other: str) -> bool:
+    return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio() >= _AGREEMENT
+
+
+class OfflineTranscriber:
+    """One call's recognition."""
+
+    model = "pocketsphinx"
+
+    def __init__(self, language: Language, decoders: tuple[Decoder, Decoder], listener: Listener) -> None:
+        """Use `open_transcriber`."""
+        self._language = language
+        self._grammar, self._free = decoders
+        self._listener = listener
+        self._pre_roll: deque[bytes] = deque(maxlen=_PRE_ROLL_MS // FRAME_MS)
+        self._upsample: Upsampler | None = None
+        """None between utterances."""
+        self._waiting = b""
+        self._heard_ms = 0
+        self._interim = ""
+        self._interim_due_ms = 0
+
+    async def feed(self, mulaw: bytes) -> None:
+        self._pre_roll.append(mulaw)
+        if self._upsample is None or self._heard_ms >= LONGEST_MS:
+            return
+        self._waiting += mulaw
+        while len(self._waiting) >= _CHUNK:
+            self._decode(self._upsample)
+            # A burst of frames must not hold up the other calls.
+            await asyncio.sleep(0)
+
+    async def begin(self) -> None:
+        if self._upsample is None:
+            self._upsample, self._waiting = Upsampler(), b"".join(self._pre_roll)
+            self._heard_ms, self._interim, self._interim_due_ms = 0, "", _INTERIM_MS
+            for decoder in (self._grammar, self._free):
+                decoder.set_cmn(_CEPSTRAL_MEAN)
+                decoder.start_utt()
+
+    def _decode(self, upsample: Upsampler) -> None:
+        chunk, self._waiting = self._waiting[:_CHUNK], self._waiting[_CHUNK:]
+        samples = upsample(chunk)
+        self._heard_ms += duration_ms(chunk)
+        for decoder in (self._grammar, self._free):
+            decoder.process_raw(samples, False, False)
+        if self._heard_ms >= self._interim_due_ms:
+            self._interim_due_ms = self._heard_ms + _INTERIM_MS
+            self._tell_interim()
+
+    def _tell_interim(self) -> None:
+        text = _text(self._grammar)
+        if text and text != self._interim and _agree(text, _text(self._free)):
+            self._interim = text
+            self._listener(Hypothesis(text, final=False))
+
+    async def finish(self) -> None:
+        text = ""
+        if self._upsample is not None:
+            while self._waiting:
+                self._decode(self._upsample)
+            self._upsample = None
+            self._grammar.end_utt()
+            self._free.end_utt()
+            text = self._judge(_text(self._grammar), _text(self._free))
+        self._listener(Hypothesis(text, final=True, complete=True))
+
+    def _judge(self, text: str, free: str) -> str:
+        """The sentence that was said; empty when it was none of the scenario's."""
+        if self._language.covers(text):
+            return text if _agree(text, free) else ""
+        # The grammar's search was cut off in the middle of a sentence.
+        return free if self._language.covers(free) else ""
+
+    async def close(self) -> None:
+        if self._upsample is not None:
+            self._upsample = None
+            self._grammar.end_utt()
+            self._free.end_utt()
+
+
+async def open_transcriber(profile: AgentProfile, listener: Listener, failure: Failure) -> OfflineTranscriber:
+    """A recogniser for the profile's scenario; it never fails in mid-call. Raises CannotServe."""
+    try:
+        language = await asyncio.to_thread(offline_language.load, profile.scenario)
+    except (ScenarioError, InvalidId, UnknownWord) as error:
+        raise CannotServe(f"scenario {profile.scenario!r}: {error}") from error
+    return OfflineTranscriber(language, await asyncio.to_thread(_decoders, language), listener)

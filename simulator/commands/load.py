@@ -1,0 +1,98 @@
+"""`load`: many calls at once, each with an order number of its own that its answers must hold."""
+
+import argparse
+import asyncio
+import random
+
+from shared.agents import STAGES
+from simulator.commands import options, report, system
+from simulator.commands.options import WrongUse
+from simulator.commands.system import System
+from simulator.conversation import CallReport, Conversation, Line
+
+_MAX_CALLS = 5000
+
+
+def add_load(parser: argparse.ArgumentParser) -> None:
+    """Options of `load`."""
+    parser.add_argument("--calls", type=int, default=10, metavar="N", help="how many calls (%(default)s)")
+    parser.add_argument("--concurrent", type=int, metavar="N", help="how many at the same time (default: all)")
+    parser.add_argument("--over-s", type=float, default=2.0, help="the calls begin within this time (%(default)s s)")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the order numbers (%(default)s)")
+    parser.add_argument(
+        "--workers", metavar="STAGE=N", action="append", default=[], help="processes of a service (repeat; default 1)"
+    )
+    options.add_system(parser)
+    options.add_ring(parser)
+    options.add_call(parser)
+
+
+def _counts(workers: list[str]) -> dict[str, int]:
+    counts = dict.fromkeys(("gateway", *STAGES["cascade"]), 1)
+    for pair in workers:
+        name, _, number = pair.partition("=")
+        if name not in counts or not number.isdecimal() or not int(number):
+            raise WrongUse(f"--workers {pair}: STAGE=N expected, STAGE one of {', '.join(counts)}")
+        counts[name] = int(number)
+    return counts
+
+
+async def load(args: argparse.Namespace) -> int:
+    """Place the calls and judge them."""
+    if not 1 <= args.calls <= _MAX_CALLS or (args.concurrent is not None and args.concurrent < 1):
+        raise WrongUse(f"--calls: 1 to {_MAX_CALLS}, --concurrent: at least 1")
+    writer = options.writer(args, any_answer=args.vendors == "configured" and not args.url)
+    numbers = random.Random(args.seed).sample(range(10_000), args.calls)
+    scripts = [writer.order(number) for number in numbers]
+    if args.url:
+        async with system.running(args) as target:
+            return await _run(target, scripts, args)
+    counts, texts = _counts(args.workers), [line.said for script in scripts for line in script]
+    env = {"MAX_CALLS": str(max(25, args.calls))}
+    async with system.started(args, texts, counts, env) as target:
+        return await _run(target, scripts, args)
+
+
+async def _run(target: System, scripts: list[list[Line]], args: argparse.Namespace) -> int:
+    together = asyncio.Semaphore(args.concurrent or len(scripts))
+
+    async def one(index: int, script: list[Line]) -> CallReport:
+        await asyncio.sleep(args.over_s * index / len(scripts))
+        async with together:
+            return await Conversation(target.setup, script, caller=f"+1555{1_000_000 + index}").hold()
+
+    report.progress(f"{len(scripts)} calls to {target.setup.dialled} …")
+    results = await asyncio.gather(*(one(index, script) for index, script in enumerate(scripts)))
+    cost = target.cpu(sum(result.seconds for result in results))
+    wrong = _summary(results)
+    for line in cost:
+        report.tell(line)
+    if not wrong:
+        return 0
+    target.failed()
+    return 1
+
+
+def _summary(results: list[CallReport]) -> bool:
+    """Tell the figures; returns whether anything was wrong."""
+    turns = [turn for result in results for turn in result.turns]
+    timings = [turn.timing for turn in turns if turn.timing is not None]
+    right = sum(not result.reasons for result in results)
+    answered = sum(bool(result.turns) and all(turn.turn.latency_ms for turn in result.turns) for result in results)
+    report.tell(f"calls: {len(results)}, answered: {answered}, all right: {right}")
+    _spread("by ear", [turn.turn.latency_ms for turn in turns if turn.turn.latency_ms is not None])
+    for part in report.PARTS:
+        _spread(part, [report.split(timing)[part] for timing in timings])
+    _spread("measured", [timing.total_ms for timing in timings])
+    lost = sum(result.record.lost_frames for result in results)
+    report.tell(f"underruns: {sum(result.underruns for result in results)}, caller frames lost: {lost}")
+    for index, result in enumerate(results):
+        for reason in result.reasons:
+            report.tell(f"wrong: call {index}: {reason}")
+    return right < len(results)
+
+
+def _spread(name: str, values: list[float]) -> None:
+    if values:
+        figures = ", ".join(f"p{percent} {report.percentile(values, percent):.0f}" for percent in (50, 95))
+        report.tell(f"  {name:<12} {figures}, max {max(values):.0f} ms ({len(values)} turns)")

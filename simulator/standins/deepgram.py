@@ -1,0 +1,86 @@
+"""A stand-in for Deepgram: live transcription (listen v1) of phrases that it was taught.
+
+Source: Deepgram's API reference ("Live Audio", "Errors").
+"""
+
+import asyncio
+import uuid
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.espeak import SpeechError
+from simulator.ear import PhraseBook
+from simulator.standins.behaviour import Behaviour
+from simulator.standins.deepgram_socket import Connection, Habits, Options
+
+_MODELS = {
+    f"{family}{variant}"
+    for family, variants in (
+        ("nova-3", ("", "-general", "-medical")),
+        ("nova-2", ("", "-general", "-phonecall", "-conversationalai", "-medical")),
+    )
+    for variant in variants
+}
+
+
+class _Lesson(BaseModel):
+    """The body of `POST /standins/phrases`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[str] = Field(min_length=1)
+    voice: str = "en-us"
+    words_per_minute: int = Field(default=165, ge=80, le=450)
+
+
+def _problem(status: int, code: str, message: str) -> web.Response:
+    request_id = str(uuid.uuid4())
+    body = {"err_code": code, "err_msg": message, "request_id": request_id}
+    return web.json_response(body, status=status, headers={"dg-request-id": request_id, "dg-error": message})
+
+
+def _options(request: web.Request) -> Options:
+    """Raises ValueError with the vendor's complaint."""
+    query = {name: request.query[name] for name in request.query}
+    try:
+        options = Options.model_validate({**query, "keyterm": tuple(request.query.getall("keyterm", []))})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"Invalid query parameter '{first['loc'][0]}': {first['msg']}") from error
+    if options.model not in _MODELS:
+        raise ValueError("No such model/language/tier combination found.")
+    if options.keyterm and not options.model.startswith("nova-3"):
+        raise ValueError("Keyterms are only supported for Nova-3.")
+    if options.utterance_end_ms is not None and not options.interim_results:
+        raise ValueError("utterance_end_ms needs interim_results=true.")
+    return options
+
+
+def add_routes(app: web.Application, behaviour: Behaviour, book: PhraseBook, habits: Habits | None = None) -> None:
+    """Serve Deepgram's paths, and `POST /standins/phrases` that teaches `book`, from `app`."""
+
+    async def listen(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization", "").split(" ") != ["Token", behaviour.api_key]:
+            return _problem(401, "INVALID_AUTH", "Invalid credentials.")
+        try:
+            options = _options(request)
+        except ValueError as error:
+            return _problem(400, "INVALID_QUERY_PARAMETER", str(error))
+        return await Connection(options, behaviour, book, habits or Habits()).run(request)
+
+    async def learn(request: web.Request) -> web.Response:
+        try:
+            lesson = _Lesson.model_validate_json(await request.read())
+            for text in lesson.texts:
+                await asyncio.to_thread(book.learn, text, lesson.voice, lesson.words_per_minute)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            return web.json_response({"error": f"{place or 'body'}: {first['msg']}"}, status=400)
+        except SpeechError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"learned": len(lesson.texts)})
+
+    app.router.add_get("/v1/listen", listen)
+    app.router.add_post("/standins/phrases", learn)

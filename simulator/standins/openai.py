@@ -1,0 +1,214 @@
+"""A stand-in for OpenAI's Chat Completions API that answers from a scenario.
+
+Source of the protocol: OpenAI API reference, "Chat Completions" (create, streaming) and "Models".
+"""
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.scenario import Scenario
+from simulator.standins.behaviour import Behaviour
+
+_TOKEN = re.compile(r"\s*\S+")
+_MODELS = ("gpt-6-luna",)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Streams:
+    """How the streamed answers of a stand-in ended."""
+
+    finished: int = 0
+    cut_off: int = 0
+    """The client went away first."""
+
+
+STREAMS = web.AppKey("openai_streams", Streams)
+
+
+class _Part(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class _Message(BaseModel):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[_Part]
+
+    @property
+    def text(self) -> str:
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class _StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    include_usage: bool = False
+
+
+class _Request(BaseModel):
+    """The parameters of a request that the stand-in knows; the vendor refuses unknown ones too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(min_length=1)
+    messages: list[_Message] = Field(min_length=1)
+    stream: bool | None = False
+    stream_options: _StreamOptions | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+        self.response = web.json_response({"error": error}, status=status)
+
+
+def _authorize(request: web.Request, behaviour: Behaviour) -> None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or not key:
+        raise _Refused(401, "You didn't provide an API key in an Authorization header (Bearer auth).")
+    if key != behaviour.api_key:
+        masked = f"{key[:2]}***{key[-2:]}" if len(key) > 8 else "***"
+        raise _Refused(401, f"Incorrect API key provided: {masked}.", code="invalid_api_key")
+
+
+async def _parse(request: web.Request) -> _Request:
+    try:
+        asked = _Request.model_validate(await request.json())
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"])
+        raise _Refused(400, f"Invalid value for '{param}': {first['msg']}.", param=param or None) from error
+    except ValueError as error:
+        raise _Refused(400, "We could not parse the JSON body of your request.") from error
+    if asked.stream_options is not None and not asked.stream:
+        param = "stream_options"
+        raise _Refused(400, f"The '{param}' parameter is only allowed when 'stream' is enabled.", param=param)
+    return asked
+
+
+class _Answer:
+    """One completion: its tokens and how it looks on the wire."""
+
+    def __init__(self, asked: _Request, scenario: Scenario) -> None:
+        tokens = _TOKEN.findall(scenario.respond([m.text for m in asked.messages if m.role == "user"]))
+        self.tokens = tokens[: asked.max_completion_tokens]
+        self.finish_reason = "stop" if len(self.tokens) == len(tokens) else "length"
+        read = sum(len(message.text.split()) for message in asked.messages)
+        self.usage = {
+            "prompt_tokens": read,
+            "completion_tokens": len(self.tokens),
+            "total_tokens": read + len(self.tokens),
+        }
+        self._asked = asked
+        self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": asked.model}
+
+    def whole(self) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self.tokens),
+            "refusal": None,
+            "annotations": [],
+        }
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
+        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self.usage}
+
+    def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return self._chunk([choice], None)
+
+    def last_chunk(self) -> dict[str, Any] | None:
+        return self._chunk([], self.usage) if self._with_usage else None
+
+    @property
+    def _with_usage(self) -> bool:
+        options = self._asked.stream_options
+        return options is not None and options.include_usage
+
+    def _chunk(self, choices: list[dict[str, Any]], usage: dict[str, int] | None) -> dict[str, Any]:
+        chunk = {**self._head, "object": "chat.completion.chunk", "choices": choices}
+        return {**chunk, "usage": usage} if self._with_usage else chunk
+
+
+async def _stream(request: web.Request, answer: _Answer, behaviour: Behaviour) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+
+    async def send(chunk: dict[str, Any]) -> None:
+        await response.write(f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n".encode())
+
+    await asyncio.sleep(behaviour.llm_first_token_ms / 1000)
+    await response.prepare(request)
+    await send(answer.chunk({"role": "assistant", "content": "", "refusal": None}))
+    for index, token in enumerate(answer.tokens):
+        if index > 0:
+            await asyncio.sleep(behaviour.llm_token_ms / 1000)
+        await send(answer.chunk({"content": token}))
+    await send(answer.chunk({}, answer.finish_reason))
+    if (last := answer.last_chunk()) is not None:
+        await send(last)
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+def add_routes(app: web.Application, behaviour: Behaviour, scenario: Scenario) -> None:
+    """Serve `/v1/chat/completions` and `/v1/models` on `app`; `app[STREAMS]` counts how answers ended.
+
+    An answer stops at the next token after its client went away, or at once when the runner
+    was made with `handler_cancellation=True`.
+    """
+    app[STREAMS] = streams = Streams()
+
+    async def complete(request: web.Request) -> web.StreamResponse:
+        _authorize(request, behaviour)
+        answer = _Answer(asked := await _parse(request), scenario)
+        if not asked.stream:
+            await asyncio.sleep((behaviour.llm_first_token_ms + behaviour.llm_token_ms * len(answer.tokens)) / 1000)
+            return web.json_response(answer.whole())
+        try:
+            response = await _stream(request, answer, behaviour)
+        except (ConnectionResetError, asyncio.CancelledError):
+            streams.cut_off += 1
+            raise
+        streams.finished += 1
+        return response
+
+    async def models(request: web.Request) -> web.Response:
+        _authorize(request, behaviour)
+        return web.json_response({"object": "list", "data": [_model(name) for name in _MODELS]})
+
+    async def model(request: web.Request) -> web.Response:
+        _authorize(request, behaviour)
+        return web.json_response(_model(request.match_info["name"]))
+
+    app.router.add_post("/v1/chat/completions", _refusing(complete))
+    app.router.add_get("/v1/models", _refusing(models))
+    app.router.add_get("/v1/models/{name}", _refusing(model))
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 1767225600, "owned_by": "openai"}
+
+
+def _refusing(handler: Handler) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except _Refused as refused:
+            return refused.response
+
+    return guarded

@@ -1,0 +1,113 @@
+"""Whole calls: every service as a process of its own, real speech in, real speech out."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from services.gateway.app import APOLOGY
+from shared import nats_bus
+from shared.messages import CallEnded, SpeechStarted
+from simulator.carrier import Gateway
+from simulator.conversation import CallReport, Conversation, Line, Setup
+from simulator.ear import similarity
+from simulator.plan import CASCADE, Plan
+from simulator.ring import Ring
+from simulator.script import Writer
+from tests.fakes import Heard, profile
+
+BELLA, ECHO = "+15550100", "+15550199"
+
+
+@asynccontextmanager
+async def system(plan: Plan, dialled: str = BELLA) -> AsyncIterator[tuple[Ring, Setup]]:
+    async with Ring(plan) as ring, aiohttp.ClientSession() as http:
+        bus = await nats_bus.connect(ring.nats_url, "test")
+        yield ring, Setup(http, Gateway(ring.urls[0], ring.auth_token), dialled, bus)
+        await bus.close()
+
+
+async def hold_all(setup: Setup, scripts: Sequence[list[Line]]) -> list[CallReport]:
+    return await asyncio.gather(*(Conversation(setup, script).hold() for script in scripts))
+
+
+def orders(*numbers: int) -> list[list[Line]]:
+    writer = Writer(profile())
+    return [writer.order(number) for number in numbers]
+
+
+def assert_all_right(reports: Sequence[CallReport]) -> None:
+    assert [report.reasons for report in reports] == [[] for _ in reports]
+    assert all(len(report.turns) == report.planned for report in reports)
+
+
+async def test_a_conversation_is_held_and_each_turn_is_timed() -> None:
+    async with system(Plan()) as (_, setup):
+        [report] = await hold_all(setup, [Writer(profile()).scripted()])
+    assert_all_right([report])
+    timings = [turn.timing for turn in report.turns if turn.timing]
+    assert [timing.turn_id for timing in timings] == [1, 2, 3, 4, 5]
+    for timing in timings:
+        parts = timing.model_dump(include={name for name in type(timing).model_fields if name.endswith("_ms")})
+        total = parts.pop("total_ms")
+        assert sum(parts.values()) == pytest.approx(total, abs=1)
+
+
+async def test_concurrent_calls_each_get_their_own_answers() -> None:
+    async with system(Plan({**CASCADE, "stt": 2})) as (_, setup):
+        assert_all_right(await hold_all(setup, orders(1234, 5678, 9012, 3456, 7890)))
+
+
+async def test_concurrent_calls_through_the_vendors_sdks() -> None:
+    async with system(Plan(standins=())) as (ring, setup):
+        scripts = orders(1234, 5678, 9012, 3456, 7890)
+        texts = [line.said for script in scripts for line in script]
+        await setup.http.post(f"{ring.standins_url}/standins/phrases", json={"texts": texts})
+        assert_all_right(await hold_all(setup, scripts))
+
+
+async def test_the_echo_pipeline_gives_the_callers_words_back() -> None:
+    async with system(Plan({"gateway": 1, "stt": 1, "llm": 1, "tts": 1, "speech": 1}), ECHO) as (_, setup):
+        assert_all_right(await hold_all(setup, [Writer(profile("echo")).said(["what are your opening hours"])]))
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+async def test_a_killed_worker_brings_nobody_down(stage: str) -> None:
+    async with system(Plan()) as (ring, setup):
+        conversation = Conversation(setup, orders(1234)[0])
+        assert setup.bus
+        heard = await Heard.on(setup.bus, conversation.report.call_id)
+        holding = asyncio.create_task(conversation.hold())
+        await heard.wait_for(SpeechStarted)
+        await ring.kill(stage)
+        assert (await heard.wait_for(CallEnded, timeout_s=20)).reason == "stage_lost"
+        report = await holding
+        assert report.failure
+        assert similarity(APOLOGY.read_bytes(), report.recording[1]).score > 0.9
+        assert {p.name for p in ring.processes if not p.running} == {stage}
+
+        [turned_away] = await hold_all(setup, orders(1234))
+        assert "sorry" in " ".join(turned_away.record.sentences)
+        await ring.add(stage)
+        assert_all_right(await hold_all(setup, orders(5678)))
+
+
+async def test_a_full_system_says_so_and_serves_those_it_took() -> None:
+    async with system(Plan(env={**Plan().env, "MAX_CALLS": "2"})) as (_, setup):
+        reports = await hold_all(setup, orders(1234, 5678, 9012))
+    served = [report for report in reports if not report.record.sentences]
+    assert_all_right(served)
+    assert len(served) == 2
+
+
+async def test_every_process_stops_on_sigterm_with_status_0() -> None:
+    async with system(Plan({**CASCADE, "speech": 1})) as (ring, _):
+        services = [process for process in ring.processes if process.name != "nats"]
+        for process in services:
+            process.send(signal.SIGTERM)
+        for process in services:
+            await process.ended(15)
+        assert {process.name: process.status for process in services} == dict.fromkeys([*CASCADE, "speech"], 0)

@@ -1,0 +1,116 @@
+"""OpenAI's stand-in on the wire, as the vendor's reference describes it."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+
+from simulator.standins.openai import STREAMS
+from tests.llm_vendor import Vendor, vendor_open
+
+KEY = {"Authorization": "Bearer stand-in"}
+ASK: dict[str, Any] = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Goodbye!"}]}
+ANSWER = "Thank you for calling Bella. Goodbye!"
+
+
+@pytest_asyncio.fixture
+async def vendor() -> AsyncIterator[Vendor]:
+    async with vendor_open() as opened:
+        yield opened
+
+
+async def post(vendor: Vendor, body: object, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    data = body if isinstance(body, str) else json.dumps(body)
+    async with (
+        ClientSession(headers=KEY if headers is None else headers) as session,
+        session.post(f"{vendor.url}/chat/completions", data=data) as response,
+    ):
+        return response.status, await response.text()
+
+
+async def events(vendor: Vendor, body: dict[str, Any]) -> list[Any]:
+    status, text = await post(vendor, body)
+    assert status == 200
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+async def test_a_stream_begins_with_the_role_and_ends_with_the_reason(vendor: Vendor) -> None:
+    chunks = await events(vendor, {**ASK, "stream": True})
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert choices[0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert "".join(choice["delta"]["content"] for choice in choices[:-1]) == ANSWER
+    assert len(choices) == len(ANSWER.split()) + 2
+    assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
+    assert not any("usage" in chunk for chunk in chunks)
+    assert vendor.app[STREAMS].finished == 1
+
+
+async def test_usage_comes_in_a_last_chunk_without_choices_when_asked_for(vendor: Vendor) -> None:
+    chunks = await events(vendor, {**ASK, "stream": True, "stream_options": {"include_usage": True}})
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == {"prompt_tokens": 1, "completion_tokens": 6, "total_tokens": 7}
+
+
+async def test_a_reply_that_needs_more_tokens_than_allowed_is_cut(vendor: Vendor) -> None:
+    chunks = await events(vendor, {**ASK, "stream": True, "max_completion_tokens": 3})
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "Thank you for"
+
+
+async def test_without_stream_the_answer_is_one_object_that_the_sdk_reads(vendor: Vendor) -> None:
+    async with openai.AsyncOpenAI(base_url=vendor.url, api_key="stand-in", max_retries=0) as client:
+        answer = await client.chat.completions.create(
+            model="gpt-6-luna", messages=[{"role": "user", "content": [{"type": "text", "text": "Goodbye!"}]}]
+        )
+        names = [model.id async for model in client.models.list()]
+    assert answer.choices[0].message.content == ANSWER
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == 7
+    assert names == ["gpt-6-luna"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Basic stand-in"}, {"Authorization": "Bearer sk-wrong-key-1"}]
+)
+async def test_only_the_right_key_is_let_in(vendor: Vendor, headers: dict[str, str]) -> None:
+    status, text = await post(vendor, ASK, headers)
+    assert status == 401
+    error = json.loads(text)["error"]
+    assert error["type"] == "invalid_request_error"
+    assert "wrong-key" not in text
+    async with ClientSession(headers=headers) as session, session.get(f"{vendor.url}/models") as response:
+        assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ("{", None),
+        ("[]", None),
+        ({}, "model"),
+        ({**ASK, "messages": []}, "messages"),
+        ({**ASK, "messages": [{"role": "robot", "content": "hi"}]}, "messages.0.role"),
+        ({**ASK, "temperature": 3}, "temperature"),
+        ({**ASK, "max_completion_tokens": 0}, "max_completion_tokens"),
+        ({**ASK, "stream_options": {"include_usage": True}}, "stream_options"),
+        ({**ASK, "flavour": "vanilla"}, "flavour"),
+    ],
+)
+async def test_a_request_that_is_not_valid_is_refused_and_the_parameter_named(
+    vendor: Vendor, body: object, param: str | None
+) -> None:
+    status, text = await post(vendor, body)
+    assert status == 400
+    error = json.loads(text)["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+    assert error["message"]

@@ -1,0 +1,371 @@
+"""The simulated phone against a small gateway of the test's own, over real sockets."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from twilio.request_validator import RequestValidator
+
+from shared.audio import FRAME_BYTES, SILENCE
+from simulator.carrier import Gateway
+from simulator.phone import CallOver, Phone
+
+TOKEN = "secret"
+LOUD = b"\x10"
+Script = Callable[["Stream"], Awaitable[None]]
+
+
+class Stream:
+    """One media socket, as the fake gateway sees it."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self.socket = socket
+        self.messages: list[dict[str, Any]] = []
+        self.closed = False
+        self._changed = asyncio.Event()
+
+    @property
+    def sid(self) -> str:
+        return str(self.messages[1]["streamSid"])
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [message for message in self.messages if message["event"] == event]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await self._changed.wait()
+
+    async def send(self, event: str, **body: object) -> None:
+        await self.socket.send_json({"event": event, "streamSid": self.sid, **body})
+
+    async def play(self, mulaw: bytes) -> None:
+        await self.send("media", media={"payload": base64.b64encode(mulaw).decode()})
+
+    async def read(self) -> None:
+        async for message in self.socket:
+            self.messages.append(json.loads(message.data))
+            self.notify()
+        self.closed = True
+        self.notify()
+
+    def notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class FakeGateway:
+    """Answers webhooks with planned documents and runs a script on each media socket."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.documents: list[str] = []
+        self.webhooks: list[dict[str, str]] = []
+        self.refused = 0
+        self.streams: list[Stream] = []
+        self.opened = asyncio.Condition()
+        self.script: Script | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_post("/twilio/{kind}", self._webhook)
+        app.router.add_get("/twilio/media", self._media)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def stream(self, index: int) -> Stream:
+        async with asyncio.timeout(10), self.opened:
+            await self.opened.wait_for(lambda: len(self.streams) > index)
+        return self.streams[index]
+
+    def connect(self) -> str:
+        address = f"{self.url.replace('http', 'ws', 1)}/twilio/media"
+        parameter = '<Parameter name="token" value="t1"/>'
+        redirect = f'<Redirect method="POST">{self.url}/twilio/voice</Redirect>'
+        return f'<Response><Connect><Stream url="{address}">{parameter}</Stream></Connect>{redirect}</Response>'
+
+    async def _webhook(self, request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        signature = request.headers.get("X-Twilio-Signature", "")
+        if not RequestValidator(TOKEN).validate(str(request.url), form, signature):
+            self.refused += 1
+            return web.Response(status=403, text="wrong signature")
+        self.webhooks.append({**form, "kind": request.match_info["kind"]})
+        if request.match_info["kind"] == "status":
+            return web.Response(status=204)
+        return web.Response(text=self.documents.pop(0) if self.documents else self.connect())
+
+    async def _media(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        stream = Stream(socket)
+        async with self.opened:
+            self.streams.append(stream)
+            self.opened.notify_all()
+        reading = asyncio.create_task(stream.read())
+        await stream.until(lambda: len(stream.messages) >= 2)
+        if self.script is not None:
+            await self.script(stream)
+        await reading
+        return socket
+
+
+@pytest_asyncio.fixture
+async def gateway() -> AsyncIterator[FakeGateway]:
+    fake = FakeGateway()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def phone_to(http: aiohttp.ClientSession, gateway: FakeGateway, **options: Any) -> Phone:
+    return Phone(http, Gateway(gateway.url, TOKEN), "+15550100", **options)
+
+
+async def finished(phone: Phone) -> None:
+    async with asyncio.timeout(10):
+        while not phone.over:
+            await phone.changed(10)
+
+
+async def test_a_call_begins_and_ends_as_twilios_does(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await stream.until(lambda: len(stream.of("media")) >= 5)
+    await phone.hang_up()
+    await stream.until(lambda: stream.closed)
+    voice, status = gateway.webhooks
+    assert (voice["kind"], voice["CallStatus"]) == ("voice", "ringing")
+    assert (status["kind"], status["CallStatus"], status["CallSid"]) == ("status", "completed", phone.id)
+    assert (voice["CallSid"], voice["To"], voice["Direction"]) == (phone.id, "+15550100", "inbound")
+    assert [message["event"] for message in stream.messages[:3]] == ["connected", "start", "media"]
+    assert stream.messages[1]["start"]["callSid"] == phone.id
+    assert stream.messages[1]["start"]["customParameters"] == {"token": "t1"}
+    assert stream.messages[-1]["event"] == "stop"
+    numbers = [int(message["sequenceNumber"]) for message in stream.messages[1:]]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert (phone.record.ended, phone.record.faults, gateway.refused) == ("the caller hung up", [], 0)
+
+
+async def test_frames_keep_to_an_absolute_clock_however_late_the_loop_is(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    lateness = [0.0]
+    phone = phone_to(http, gateway, clock=lambda: time.monotonic() + lateness[0])
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await stream.until(lambda: len(stream.of("media")) >= 3)
+    lateness[0] = 5.0
+    await stream.until(lambda: len(stream.of("media")) >= 253)
+    await phone.hang_up()
+    await stream.until(lambda: stream.closed)
+    sent = stream.of("media")
+    assert [int(message["media"]["timestamp"]) for message in sent] == [20 * n for n in range(len(sent))]
+    elapsed = phone.clock() - phone.playback.started
+    assert len(sent) <= elapsed / 0.02 + 1
+
+
+async def test_what_is_said_arrives_whole_and_its_end_is_told(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    spoken = await phone.speak(LOUD * (3 * FRAME_BYTES) + SILENCE * FRAME_BYTES)
+    first = phone.recording()[0].index(LOUD) // FRAME_BYTES
+    assert phone.playback.started + first * 0.02 <= spoken.began
+    assert phone.playback.started + (first + 2) * 0.02 <= spoken.ended < phone.clock()
+    await phone.press("5")
+    stream = await gateway.stream(0)
+    await stream.until(lambda: bool(stream.of("dtmf")))
+    await phone.hang_up()
+    audio = b"".join(base64.b64decode(message["media"]["payload"]) for message in stream.of("media"))
+    assert audio.strip(SILENCE) == LOUD * (3 * FRAME_BYTES)
+    assert stream.of("dtmf")[0]["dtmf"]["digit"] == "5"
+    assert phone.recording()[0].startswith(audio)
+
+
+async def test_marks_come_back_when_their_audio_was_played(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    async def script(stream: Stream) -> None:
+        await stream.send("mark", mark={"name": "at once"})
+        await stream.play(LOUD * 800)
+        await stream.send("mark", mark={"name": "played"})
+
+    gateway.script = script
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await stream.until(lambda: len(stream.of("mark")) == 2)
+    returned = phone.clock()
+    await phone.hang_up()
+    assert [message["mark"]["name"] for message in stream.of("mark")] == ["at once", "played"]
+    assert returned >= phone.playback.ends
+    began = phone.playback.first_audible(phone.playback.started)
+    assert began is not None and returned - began >= 0.1
+
+
+async def test_a_clear_silences_the_agent_and_returns_the_marks(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    async def script(stream: Stream) -> None:
+        await stream.play(LOUD * 8000 * 30)
+        await stream.send("mark", mark={"name": "never heard"})
+        await stream.send("clear")
+
+    gateway.script = script
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await stream.until(lambda: bool(stream.of("mark")))
+    assert stream.of("mark")[0]["mark"]["name"] == "never heard"
+    assert phone.playback.ends - phone.playback.started < 25
+    assert phone.playback.clears == 1
+    await phone.hang_up()
+
+
+async def test_when_the_socket_closes_the_next_verb_runs(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    async def close_the_first(stream: Stream) -> None:
+        if len(gateway.streams) == 1:
+            await stream.until(lambda: bool(stream.of("media")))
+            await stream.socket.close()
+
+    gateway.script = close_the_first
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    first, second = gateway.streams[0], await gateway.stream(1)
+    await second.until(lambda: bool(second.of("media")))
+    assert first.sid != second.sid
+    assert [hook["CallStatus"] for hook in gateway.webhooks] == ["ringing", "in-progress"]
+    assert not first.of("stop")
+    assert second.of("media")[0]["media"]["timestamp"] == "0"
+    await phone.hang_up()
+    assert phone.record.streams == 2
+    said, _ = phone.recording()
+    assert len(said) == FRAME_BYTES * (phone.record.lost_frames + len(first.of("media")) + len(second.of("media")))
+
+
+async def test_a_sentence_of_the_carrier_and_a_hang_up_mean_no_call(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    gateway.documents = ["<Response><Say>We are sorry.</Say><Hangup/><Say>never</Say></Response>"]
+    phone = phone_to(http, gateway)
+    with pytest.raises(CallOver, match="the carrier said: We are sorry"):
+        await phone.dial()
+    assert phone.record.sentences == ["We are sorry."]
+    assert [hook["kind"] for hook in gateway.webhooks] == ["voice", "status"]
+
+
+async def test_the_agent_may_hang_up(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    gateway.documents = [gateway.connect(), "<Response><Hangup/></Response>"]
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    speaking = asyncio.create_task(phone.speak(LOUD * 8000 * 60))
+    stream = await gateway.stream(0)
+    await stream.until(lambda: bool(stream.of("media")))
+    await stream.socket.close()
+    await finished(phone)
+    assert phone.record.ended == "the agent hung up"
+    with pytest.raises(CallOver, match="the agent hung up"):
+        await speaking
+    with pytest.raises(CallOver):
+        await phone.press("1")
+
+
+@pytest.mark.parametrize(
+    ("document", "complaint"),
+    [
+        ("not xml", "not XML"),
+        ("<Response><Gather/></Response>", "<Gather>"),
+        ("<Response><Reject/></Response>", "reject"),
+    ],
+)
+async def test_a_bad_document_ends_the_call_with_its_reason(
+    http: aiohttp.ClientSession, gateway: FakeGateway, document: str, complaint: str
+) -> None:
+    gateway.documents = [document]
+    phone = phone_to(http, gateway)
+    with pytest.raises(CallOver, match=complaint):
+        await phone.dial()
+    assert gateway.webhooks[-1]["CallStatus"] == "completed"
+
+
+async def test_a_gateway_that_redirects_for_ever_is_left(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    gateway.documents = ["<Response><Redirect/></Response>"] * 100
+    with pytest.raises(CallOver, match="redirected 20 times"):
+        await phone_to(http, gateway).dial()
+
+
+async def test_a_wrong_token_is_refused_and_the_gateways_words_are_told(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    phone = Phone(http, Gateway(gateway.url, "wrong"), "+15550100")
+    with pytest.raises(CallOver, match="status 403: wrong signature"):
+        await phone.dial()
+    assert gateway.refused == 1
+
+
+async def test_another_gateway_answers_when_the_first_does_not(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    dead = FakeGateway()
+    await dead.start()
+    await dead.stop()
+    phone = Phone(http, Gateway(dead.url, TOKEN, fallbacks=[gateway.url]), "+15550100")
+    await phone.dial()
+    await phone.hang_up()
+    assert [hook["CallStatus"] for hook in gateway.webhooks] == ["ringing", "completed"]
+    assert phone.record.faults == []
+
+
+async def test_a_message_that_twilio_refuses_closes_the_stream(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    async def script(stream: Stream) -> None:
+        await stream.socket.send_json({"event": "media", "streamSid": "MZwrong", "media": {"payload": ""}})
+
+    gateway.script = script
+    gateway.documents = [gateway.connect(), "<Response><Hangup/></Response>"]
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    await finished(phone)
+    assert phone.record.faults == ["media: streamSid 'MZwrong' is not that of this stream"]
+
+
+async def test_a_stream_that_does_not_open_is_a_fault_and_the_call_goes_on(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    nowhere = gateway.connect().replace("/twilio/media", "/nowhere")
+    gateway.documents = [nowhere]
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    await phone.hang_up()
+    assert phone.record.streams == 1
+    assert len(phone.record.faults) == 1 and "/nowhere" in phone.record.faults[0]
+
+
+async def test_hanging_up_twice_is_no_error(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    await phone.hang_up()
+    await phone.hang_up()
+    assert [hook["kind"] for hook in gateway.webhooks] == ["voice", "status"]

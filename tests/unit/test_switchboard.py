@@ -1,0 +1,198 @@
+"""The switchboard: ringing, leasing, connecting, ending."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from services.gateway.calls import CallStore
+from services.gateway.leases import LeaseDesk
+from services.gateway.switchboard import Connect, Over, Switchboard, TurnAway
+from shared.agents import AgentsFile
+from shared.memory_bus import MemoryBus
+from shared.messages import CallEnded, LeaseChanged
+from shared.messages.worker import Heartbeat
+from shared.roster import DEAD_AFTER_S, Roster
+from shared.stage import StageWorker
+from tests.fakes import ROOT, FakeMedia, FakeStage, Heard
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Exchange:
+    """A switchboard and one worker of each stage."""
+
+    def __init__(self) -> None:
+        self.bus = MemoryBus()
+        self.time = Time()
+        self.roster = Roster(self.time)
+        self.stages = {name: FakeStage(name) for name in ("stt", "llm", "tts", "speech")}
+        self.workers = {
+            name: StageWorker(self.bus, stage, f"{name}-1", 2, Roster()) for name, stage in self.stages.items()
+        }
+        self.store: CallStore
+        self.switchboard: Switchboard
+
+    async def start(self) -> None:
+        self.store = await CallStore.open(self.bus)
+        agents = AgentsFile(Path(ROOT / "agents.yaml"))
+        desk = LeaseDesk(self.bus, "gw-1", 1.0)
+        self.switchboard = Switchboard(self.bus, self.store, desk, self.roster, agents, "gw-1", b"\xff", 3600)
+        for name, worker in self.workers.items():
+            await worker.start()
+            self.beat(name)
+
+    def beat(self, stage: str) -> None:
+        self.roster.note(
+            Heartbeat(stage=stage, worker=f"{stage}-1", calls=0, capacity=2, draining=False, loop_lag_ms=0)
+        )
+
+    def held(self) -> dict[str, int]:
+        return {name: worker.calls for name, worker in self.workers.items() if worker.calls}
+
+    async def until_held(self, held: dict[str, int]) -> None:
+        async with asyncio.timeout(5):
+            while self.held() != held:
+                await asyncio.sleep(0)
+
+
+@pytest_asyncio.fixture
+async def exchange() -> AsyncIterator[Exchange]:
+    made = Exchange()
+    await made.start()
+    yield made
+    for worker in made.workers.values():
+        await worker.drain(0)
+
+
+async def ring(exchange: Exchange, call_id: str = "c1", dialled: str = "+15550100") -> Connect:
+    answer = await exchange.switchboard.answer(call_id, "+4912345", dialled)
+    assert isinstance(answer, Connect)
+    return answer
+
+
+async def test_a_ringing_call_is_leased_to_the_agents_stages(exchange: Exchange) -> None:
+    assert (await ring(exchange)).agent == "bella"
+    assert exchange.held() == {"stt": 1, "llm": 1, "tts": 1}
+
+
+async def test_the_dialled_number_picks_the_agent(exchange: Exchange) -> None:
+    assert (await ring(exchange, dialled="+15550199")).agent == "echo"
+    assert exchange.held() == {"speech": 1}
+
+
+async def test_an_unknown_number_gets_the_default_agent(exchange: Exchange) -> None:
+    assert (await ring(exchange, dialled="+999")).agent == "bella"
+
+
+async def test_without_a_stage_the_caller_is_turned_away_and_the_others_are_released(exchange: Exchange) -> None:
+    await exchange.workers["llm"].drain(0)
+    heard = await Heard.on(exchange.bus, "c1")
+    assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
+    assert (await heard.wait_for(CallEnded)).reason == "stage_missing"
+    await exchange.until_held({})
+
+
+async def test_a_full_system_turns_the_next_call_away(exchange: Exchange) -> None:
+    await ring(exchange, "c1")
+    await ring(exchange, "c2")
+    assert await exchange.switchboard.answer("c3", "", "+15550100") == TurnAway()
+    assert exchange.held() == {"stt": 2, "llm": 2, "tts": 2}
+
+
+async def test_a_stage_that_refuses_turns_the_caller_away(exchange: Exchange) -> None:
+    exchange.stages["tts"].refuse = "no such voice"
+    assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
+    await exchange.until_held({})
+
+
+async def test_a_token_opens_one_line_once(exchange: Exchange) -> None:
+    token = (await ring(exchange)).token
+    assert await exchange.switchboard.connect("c1", "wrong", FakeMedia()) is None
+    assert await exchange.switchboard.connect("c2", token, FakeMedia()) is None
+    assert await exchange.switchboard.connect("c1", token, media := FakeMedia()) is not None
+    assert await exchange.switchboard.connect("c1", token, FakeMedia()) is None
+    assert media.closed is None
+
+
+async def test_a_newer_token_makes_the_older_one_void(exchange: Exchange) -> None:
+    older = (await ring(exchange)).token
+    newer = (await ring(exchange)).token
+    assert await exchange.switchboard.connect("c1", older, FakeMedia()) is None
+    assert await exchange.switchboard.connect("c1", newer, FakeMedia()) is not None
+
+
+async def test_asking_again_keeps_the_leases(exchange: Exchange) -> None:
+    await ring(exchange)
+    session = exchange.stages["stt"].sessions["c1"]
+    await ring(exchange)
+    assert exchange.stages["stt"].sessions["c1"] is session
+    assert not session.closed.is_set()
+
+
+async def test_when_the_caller_hangs_up_every_stage_lets_go(exchange: Exchange) -> None:
+    token, media = (await ring(exchange)).token, FakeMedia()
+    line = await exchange.switchboard.connect("c1", token, media)
+    assert line
+    media.hang_up()
+    assert await exchange.switchboard.carry(line) == "caller_hung_up"
+    await exchange.until_held({})
+    assert exchange.switchboard.lines == {}
+    assert await exchange.switchboard.answer("c1", "", "+15550100") == Over()
+
+
+async def test_a_second_socket_takes_the_call_over(exchange: Exchange) -> None:
+    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, first := FakeMedia())
+    assert line
+    carrying = asyncio.create_task(exchange.switchboard.carry(line))
+    second = await exchange.switchboard.connect("c1", (await ring(exchange)).token, FakeMedia())
+    assert await asyncio.wait_for(carrying, 5) == "taken_over"
+    assert first.closed == "taken_over"
+    assert exchange.switchboard.lines == {"c1": second}
+    assert exchange.held() == {"stt": 1, "llm": 1, "tts": 1}
+
+
+async def test_a_broken_socket_keeps_the_call_for_a_redial(exchange: Exchange) -> None:
+    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
+    assert line
+    media.drop()
+    assert await exchange.switchboard.carry(line) == "carrier_lost"
+    assert exchange.held() == {"stt": 1, "llm": 1, "tts": 1}
+    assert await exchange.switchboard.connect("c1", (await ring(exchange)).token, FakeMedia()) is not None
+
+
+async def test_a_worker_that_falls_silent_is_apologised_for(exchange: Exchange) -> None:
+    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
+    assert line
+    carrying = asyncio.create_task(exchange.switchboard.carry(line))
+    exchange.time.now += DEAD_AFTER_S + 0.1
+    for stage in ("stt", "llm"):
+        exchange.beat(stage)
+    exchange.switchboard.check_stages()
+    await media.until_played(1)
+    media.mark("apology")
+    assert await asyncio.wait_for(carrying, 5) == "stage_lost"
+
+
+async def test_leases_are_announced_with_growing_epochs(exchange: Exchange) -> None:
+    heard = await Heard.on(exchange.bus, "c1")
+    await ring(exchange)
+    exchange.time.now += DEAD_AFTER_S + 0.1
+    for stage in ("llm", "tts"):
+        exchange.beat(stage)
+    await ring(exchange)
+    await exchange.bus.settle()
+    granted = [m for m in heard.messages if isinstance(m, LeaseChanged) and m.leased == "stt" and m.state == "granted"]
+    assert [m.lease_epoch for m in granted] == [1, 2]
+
+
+async def test_a_draining_gateway_answers_no_new_call(exchange: Exchange) -> None:
+    await exchange.switchboard.drain(0)
+    assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
