@@ -30,7 +30,7 @@ class SpeechDetector:
         start: float = 0.7,
         stay: float = 0.45,
         onset_ms: int = 64,
-        hang_over_ms: int = 160,
+        hang_over_ms: int = 224,
         window_ms: int = WINDOW_MS,
     ) -> None:
         """Speech starts after `onset_ms` of windows at `start` or above, without one below `stay` between them;

@@ -23,7 +23,7 @@ from tests.fakes import profile
 
 SCRIPT = [line.say for line in scenario.load("bella").script]
 ORDERS = ["my order number is one two three four", "my order number is one two three five"]
-ONSET_MS, HANG_OVER_MS = 100, 180
+ONSET_MS, HANG_OVER_MS = 100, 260
 """How late the VAD tells of speech and of silence."""
 
 
@@ -155,9 +155,9 @@ async def test_a_finish_after_no_words_is_answered_once_and_empty(caller: Caller
     assert await caller.ear.until_complete(2) == ["", SCRIPT[0]]
 
 
-async def test_speech_that_is_not_understood_gives_no_words(caller: Caller) -> None:
+async def test_speech_that_is_not_understood_gives_none_of_the_known_words(caller: Caller) -> None:
     await caller.say("my car broke down on the highway this morning")
-    assert await caller.ear.until_complete(1) == [""]
+    assert await caller.ear.until_complete(1) in ([""], [phrases.normalize(offline.UNINTELLIGIBLE)])
 
 
 async def test_a_finish_without_any_audio_is_answered(caller: Caller) -> None:

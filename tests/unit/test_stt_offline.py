@@ -1,11 +1,13 @@
 """What the offline recogniser expects to hear, and what it says about a scenario that it cannot hear."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from services.stt.provider import Hypothesis
 from services.stt.providers import offline, offline_language
+from services.stt.providers.offline import OfflineTranscriber
 from services.stt.providers.offline_audio import LONGEST_MS, Upsampler
 from services.stt.providers.offline_language import Language
 from shared import scenario
@@ -83,17 +85,18 @@ def test_audio_is_upsampled_alike_whatever_the_size_of_its_pieces(size: int) -> 
 
 
 async def test_endless_speech_is_given_up_and_still_answered_once() -> None:
-    heard: list[Hypothesis] = []
+    listener = Listener()
     profile = AgentProfile(name="test", scenario="bella")
-    transcriber = await offline.open_transcriber(profile, heard.append, lambda _: None)
+    transcriber = await offline.open_transcriber(profile, listener, lambda _: None)
     await transcriber.begin()
     speech = trim(speak("my car broke down on the highway this morning ").mulaw)
     long = speech * (LONGEST_MS * 8 // len(speech) + 2)
     for start in range(0, len(long), FRAME_BYTES):
         await transcriber.feed(long[start : start + FRAME_BYTES])
     await transcriber.finish()
-    assert [hypothesis.complete for hypothesis in heard if hypothesis.final] == [True]
+    assert await listener.next() == offline.UNINTELLIGIBLE
     await transcriber.close()
+    assert listener.answers.empty()
 
 
 async def test_a_soft_beginning_before_the_begin_is_heard() -> None:
@@ -107,4 +110,47 @@ async def test_a_soft_beginning_before_the_begin_is_heard() -> None:
         await transcriber.feed(speech[start : start + FRAME_BYTES])
     await transcriber.finish()
     assert heard[-1] == Hypothesis("what did i book", final=True, complete=True)
+    await transcriber.close()
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.answers: asyncio.Queue[str] = asyncio.Queue()
+
+    def __call__(self, hypothesis: Hypothesis) -> None:
+        if hypothesis.complete:
+            self.answers.put_nowait(hypothesis.text)
+
+    async def next(self) -> str:
+        return await asyncio.wait_for(self.answers.get(), 5)
+
+
+async def utter(transcriber: OfflineTranscriber, mulaw: bytes) -> None:
+    frames = [mulaw[at : at + FRAME_BYTES] for at in range(0, len(mulaw), FRAME_BYTES)]
+    for frame in frames[:10]:
+        await transcriber.feed(frame)
+    await transcriber.begin()
+    for frame in frames[10:]:
+        await transcriber.feed(frame)
+    await transcriber.finish()
+
+
+async def test_a_sentence_with_a_pause_in_it_is_understood_as_a_whole() -> None:
+    listener = Listener()
+    transcriber = await offline.open_transcriber(AgentProfile(name="test"), listener, lambda _: None)
+    for half in ("my order number is one two", "three four"):
+        spoken = trim(speak(half).mulaw)
+        await utter(transcriber, SILENCE * bytes_of(100) + spoken + SILENCE * bytes_of(240))
+    assert [await listener.next(), await listener.next()] == ["", "my order number is one two three four"]
+    await transcriber.close()
+
+
+async def test_speech_that_is_no_sentence_is_called_unintelligible() -> None:
+    listener = Listener()
+    transcriber = await offline.open_transcriber(AgentProfile(name="test"), listener, lambda _: None)
+    spoken = trim(speak("my car broke down on the highway this morning").mulaw)
+    await utter(transcriber, SILENCE * bytes_of(100) + spoken + SILENCE * bytes_of(240))
+    assert await listener.next() == offline.UNINTELLIGIBLE
+    await utter(transcriber, SILENCE * bytes_of(100) + trim(speak("goodbye").mulaw) + SILENCE * bytes_of(240))
+    assert await listener.next() == "goodbye"
     await transcriber.close()

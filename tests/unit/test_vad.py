@@ -190,10 +190,10 @@ def events(*probabilities: float, **settings: float) -> list[Started | Stopped]:
         ([QUIET, LOUD, LOUD], [Started(32)]),
         ([LOUD, SOFT, LOUD], [Started(0)]),
         ([LOUD, LOUD, *[SOFT] * 20], [Started(0)]),
-        ([LOUD, LOUD, *[QUIET] * 4, LOUD, *[QUIET] * 4], [Started(0)]),
-        ([LOUD, LOUD, *[QUIET] * 5], [Started(0), Stopped(64)]),
-        ([LOUD, LOUD, SOFT, *[QUIET] * 5], [Started(0), Stopped(96)]),
-        ([LOUD, LOUD, *[QUIET] * 5, LOUD, LOUD], [Started(0), Stopped(64), Started(224)]),
+        ([LOUD, LOUD, *[QUIET] * 6, LOUD, *[QUIET] * 6], [Started(0)]),
+        ([LOUD, LOUD, *[QUIET] * 7], [Started(0), Stopped(64)]),
+        ([LOUD, LOUD, SOFT, *[QUIET] * 7], [Started(0), Stopped(96)]),
+        ([LOUD, LOUD, *[QUIET] * 7, LOUD, LOUD], [Started(0), Stopped(64), Started(288)]),
     ],
 )
 def test_speech_starts_after_the_onset_and_stops_after_the_hang_over(

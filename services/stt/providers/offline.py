@@ -25,6 +25,12 @@ _PRE_ROLL_MS = 300
 """The VAD tells of an utterance some 100 ms after its first sound, which may be a soft one."""
 _CHUNK = bytes_of(60)
 _INTERIM_MS = 360
+UNINTELLIGIBLE = "[unintelligible]"
+"""The transcript of speech that is none of the scenario's sentences: the agent can ask again."""
+_SHORTEST_MS = 900
+"""Shorter than this, pre-roll and hang-over included, it was a noise or half a word."""
+_CONTINUES_S = 0.2
+"""How long the rest of a cut sentence may take to begin; less than what is left of the endpointing."""
 _AGREEMENT = 0.34
 """Off-topic speech is forced into the grammar's words; trigrams hear other ones then."""
 _CEPSTRAL_MEAN = "57.6,-1.2,-9.1,17.5,-4.0,-5.0,-2.2,-18.1,-3.4,-5.7,-0.8,3.9,-8.1"
@@ -78,9 +84,15 @@ class OfflineTranscriber:
         self._heard_ms = 0
         self._interim = ""
         self._interim_due_ms = 0
+        self._said: list[bytes] = []
+        """All audio since the beginning of the sentence, pauses in it included; empty between sentences."""
+        self._giving_up: asyncio.TimerHandle | None = None
+        """Runs while the answer to `finish` waits for the rest of the sentence."""
 
     async def feed(self, mulaw: bytes) -> None:
         self._pre_roll.append(mulaw)
+        if self._said:
+            self._said.append(mulaw)
         if self._upsample is None or self._heard_ms >= LONGEST_MS:
             return
         self._waiting += mulaw
@@ -90,12 +102,22 @@ class OfflineTranscriber:
             await asyncio.sleep(0)
 
     async def begin(self) -> None:
-        if self._upsample is None:
-            self._upsample, self._waiting = Upsampler(), b"".join(self._pre_roll)
-            self._heard_ms, self._interim, self._interim_due_ms = 0, "", _INTERIM_MS
-            for decoder in (self._grammar, self._free):
-                decoder.set_cmn(_CEPSTRAL_MEAN)
-                decoder.start_utt()
+        if self._upsample is not None:
+            return
+        if self._giving_up is not None:
+            # The caller goes on after a pause: the words so far come with the rest of the sentence.
+            self._answer("")
+        else:
+            self._said = list(self._pre_roll)
+        self._start()
+        self._waiting = b"".join(self._pre_roll)
+
+    def _start(self) -> None:
+        self._upsample = Upsampler()
+        self._heard_ms, self._interim, self._interim_due_ms = 0, "", _INTERIM_MS
+        for decoder in (self._grammar, self._free):
+            decoder.set_cmn(_CEPSTRAL_MEAN)
+            decoder.start_utt()
 
     def _decode(self, upsample: Upsampler) -> None:
         chunk, self._waiting = self._waiting[:_CHUNK], self._waiting[_CHUNK:]
@@ -114,15 +136,48 @@ class OfflineTranscriber:
             self._listener(Hypothesis(text, final=False))
 
     async def finish(self) -> None:
-        text = ""
-        if self._upsample is not None:
-            while self._waiting:
-                self._decode(self._upsample)
-            self._upsample = None
-            self._grammar.end_utt()
-            self._free.end_utt()
-            text = self._judge(_text(self._grammar), _text(self._free))
-        self._listener(Hypothesis(text, final=True, complete=True))
+        if self._giving_up is not None:
+            self._answer("")
+        if self._upsample is None:
+            self._answer("")
+            return
+        length_ms = self._heard_ms + duration_ms(self._waiting)
+        text = await self._end(self._upsample)
+        said = b"".join(self._said)[: bytes_of(LONGEST_MS)]
+        if not text and duration_ms(said) > length_ms:
+            # One sentence, cut in two by a pause.
+            self._start()
+            self._waiting = said
+            text = await self._end(self._upsample)
+        if text or length_ms < _SHORTEST_MS:
+            self._said = []
+            self._answer(text)
+        else:
+            self._giving_up = asyncio.get_running_loop().call_later(_CONTINUES_S, self._give_up)
+
+    async def _end(self, upsample: Upsampler) -> str:
+        """Decode what waits and end the utterance: its sentence, or nothing."""
+        while self._waiting:
+            self._decode(upsample)
+            await asyncio.sleep(0)
+        self._stop()
+        return self._judge(_text(self._grammar), _text(self._free))
+
+    def _stop(self) -> None:
+        self._upsample = None
+        self._grammar.end_utt()
+        self._free.end_utt()
+
+    def _give_up(self) -> None:
+        self._said = []
+        self._answer(UNINTELLIGIBLE)
+
+    def _answer(self, text: str) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+        confidence = 0.0 if text == UNINTELLIGIBLE else 1.0
+        self._listener(Hypothesis(text, final=True, complete=True, confidence=confidence))
 
     def _judge(self, text: str, free: str) -> str:
         """The sentence that was said; empty when it was none of the scenario's."""
@@ -132,10 +187,11 @@ class OfflineTranscriber:
         return free if self._language.covers(free) else ""
 
     async def close(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
         if self._upsample is not None:
-            self._upsample = None
-            self._grammar.end_utt()
-            self._free.end_utt()
+            self._stop()
 
 
 async def open_transcriber(profile: AgentProfile, listener: Listener, failure: Failure) -> OfflineTranscriber:
