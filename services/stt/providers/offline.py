@@ -43,18 +43,19 @@ def _decoders(language: Language) -> tuple[Decoder, Decoder]:
         dictionary, trigrams = Path(folder, "words.dict"), Path(folder, "trigrams.arpa")
         dictionary.write_text(language.dictionary)
         trigrams.write_text(language.trigrams)
+        # Every other frame is scored (ds): half the cost, and no more errors in 162 sentences than with all.
         common = {
             "hmm": str(offline_language.MODEL / "en-us"),
             "dict": str(dictionary),
             "cmn": "live",
-            "topn": 8,
+            "ds": 2,
             "loglevel": "FATAL",
         }
-        grammar = Decoder(Config(lm=None, wip=0.2, **common))
+        grammar = Decoder(Config(lm=None, wip=0.2, topn=8, **common))
         grammar.add_jsgf_string("scenario", language.grammar)
         grammar.activate_search("scenario")
-        # One pass is enough to tell whether the grammar's words are right.
-        free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, **common))
+        # One rough pass is enough to tell whether the grammar's words are right.
+        free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, topn=2, **common))
     return grammar, free
 
 
