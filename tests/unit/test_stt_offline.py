@@ -77,7 +77,7 @@ def test_a_language_is_the_same_each_time(folder: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, FRAME_BYTES, 4 * FRAME_BYTES])
 def test_audio_is_upsampled_alike_whatever_the_size_of_its_pieces(size: int) -> None:
-    mulaw = trim(speak("goodbye").mulaw)
+    mulaw = trim(speak("what are your opening hours").mulaw)
     whole, upsample = Upsampler()(mulaw), Upsampler()
     pieces = b"".join(upsample(mulaw[start : start + size]) for start in range(0, len(mulaw), size))
     assert pieces == whole
@@ -151,6 +151,9 @@ async def test_speech_that_is_no_sentence_is_called_unintelligible() -> None:
     spoken = trim(speak("my car broke down on the highway this morning").mulaw)
     await utter(transcriber, SILENCE * bytes_of(100) + spoken + SILENCE * bytes_of(240))
     assert await listener.next() == offline.UNINTELLIGIBLE
-    await utter(transcriber, SILENCE * bytes_of(100) + trim(speak("goodbye").mulaw) + SILENCE * bytes_of(240))
-    assert await listener.next() == "goodbye"
+    await utter(
+        transcriber,
+        SILENCE * bytes_of(100) + trim(speak("what are your opening hours").mulaw) + SILENCE * bytes_of(240),
+    )
+    assert await listener.next() == "what are your opening hours"
     await transcriber.close()

@@ -48,14 +48,15 @@ def _decoders(language: Language) -> tuple[Decoder, Decoder]:
             "hmm": str(offline_language.MODEL / "en-us"),
             "dict": str(dictionary),
             "cmn": "live",
+            "topn": 8,
             "ds": 2,
             "loglevel": "FATAL",
         }
-        grammar = Decoder(Config(lm=None, wip=0.2, topn=8, **common))
+        grammar = Decoder(Config(lm=None, wip=0.2, **common))
         grammar.add_jsgf_string("scenario", language.grammar)
         grammar.activate_search("scenario")
-        # One rough pass is enough to tell whether the grammar's words are right.
-        free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, topn=2, **common))
+        # One pass is enough to tell whether the grammar's words are right.
+        free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, **common))
     return grammar, free
 
 
