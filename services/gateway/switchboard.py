@@ -82,8 +82,10 @@ class Switchboard:
     async def answer(self, call_id: str, caller: str, dialled: str) -> Answer:
         """A call rings, or its carrier asks again after its socket closed."""
         record = await self._store.get(call_id)
-        if self.draining and record is None:
+        if self.draining:
+            # Nobody routes calls to a gateway that is not ready unless it is the only one.
             log.warning("call_turned_away", call_id=call_id, reason="this gateway drains")
+            await self.end(call_id, "drained")
             return TurnAway()
         if record is None:
             record = self._new(call_id, caller, dialled)

@@ -40,7 +40,9 @@ def add_lines(parser: argparse.ArgumentParser) -> None:
 def add_system(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Which running system is called."""
     parser.add_argument("--url", required=required, help="base URL of a running gateway, http(s)://host[:port]")
-    parser.add_argument("--nats", metavar="URL", help="its broker, for transcripts (default: NATS_URL if set)")
+    parser.add_argument(
+        "--nats", metavar="URL", help="its broker, for transcripts (default: NATS_URL or the local one)"
+    )
     parser.add_argument("--token", help="its TWILIO_AUTH_TOKEN (default: the variable of that name)")
 
 

@@ -1,5 +1,6 @@
 """What the commands tell people."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -51,13 +52,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
     if not values:
         raise ValueError("a percentile of nothing")
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def cpu(before: Mapping[str, Usage], after: Sequence[Usage], call_s: float) -> list[str]:
     """CPU seconds per call-minute by process, and the sum without the simulator's own side."""
     minutes = call_s / 60
-    if minutes <= 0:
+    if minutes <= 0 or not after:
         return []
     backstage = ("simulator", "standins")
     lines, total = [f"CPU seconds per call-minute ({minutes:.2f} call-minutes):"], 0.0

@@ -1,11 +1,13 @@
 """The system that a command calls: a running one, or a ring started for it."""
 
 import argparse
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import aiohttp
 from dotenv import dotenv_values
@@ -22,7 +24,9 @@ from simulator.usage import Usage, own
 if TYPE_CHECKING:
     from simulator.ring import Ring
 
-_BROKER_S = 5.0
+_HERE = ("localhost", "127.0.0.1", "::1")
+_LOCAL_NATS = "nats://localhost:4222"
+"""Where `make up` puts the broker: tried for a gateway on this machine when no other is named."""
 
 
 @dataclass(slots=True)
@@ -81,9 +85,13 @@ async def running(args: argparse.Namespace) -> AsyncIterator[System]:
     nats_url = args.nats or here.get("NATS_URL")
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        bus = None
+        bus: Bus | None = None
         if nats_url:
             bus = await _connect(nats_url)
+        elif urlsplit(args.url).hostname in _HERE:
+            with contextlib.suppress(WrongUse):
+                bus = await _connect(_LOCAL_NATS)
+        if bus is not None:
             stack.push_async_callback(bus.close)
         else:
             report.progress("no --nats: only the ear judges, and no transcript is shown")

@@ -196,3 +196,16 @@ async def test_leases_are_announced_with_growing_epochs(exchange: Exchange) -> N
 async def test_a_draining_gateway_answers_no_new_call(exchange: Exchange) -> None:
     await exchange.switchboard.drain(0)
     assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
+
+
+async def test_a_call_that_a_draining_gateway_could_not_finish_is_turned_away_politely(exchange: Exchange) -> None:
+    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
+    assert line
+    carrying = asyncio.create_task(exchange.switchboard.carry(line))
+    heard = await Heard.on(exchange.bus, "c1")
+    await exchange.switchboard.drain(0)
+    assert await carrying == "drained"
+    assert media.closed == "drained"
+    assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
+    assert (await heard.wait_for(CallEnded)).reason == "drained"
+    await exchange.until_held({})
