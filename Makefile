@@ -18,10 +18,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt
-	@echo "installing Trunkline into $(VENV) (the first time takes a minute) …"
+	@echo "installing Trunkline into $(VENV) (about a minute, the first time) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@set -o pipefail; $(BIN)/python -m pip install -r requirements-dev.txt \
+	  | awk '/^Collecting/ {n++; printf "\r  %d packages found …", n} /^Installing/ {printf "\n  installing them …"} {fflush()} END {print ""}'
 	@touch $@
 
 install: $(VENV)/.installed ## Create .venv and install the pinned dependencies

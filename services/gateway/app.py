@@ -52,7 +52,7 @@ async def build(bus: Bus, settings: Settings, gateway: str) -> Gateway:
     LOOP_LAG.labels("gateway").set_function(lambda: pulse.loop_lag_ms / 1000)
     app = FastAPI(title="Trunkline gateway", openapi_url=None)
     app.include_router(StatusRoutes(bus, roster, agents, switchboard).router)
-    signatures = SignatureCheck(settings.twilio_auth_token.get_secret_value())
+    signatures = SignatureCheck(settings.twilio_auth_token.get_secret_value(), settings.twilio_account_sid)
     app.include_router(TwilioRoutes(switchboard, signatures, settings.public_url).router)
     pulse.start()
     return Gateway(app, switchboard, pulse)

@@ -35,3 +35,10 @@ def test_every_room_is_in_the_house() -> None:
     for folder in ("services/gateway", "services/stt", "services/llm", "services/tts", "services/speech", "simulator"):
         assert f"{folder}/" in house
         assert (ROOT / folder).is_dir()
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    source = "".join(path.read_text() for room in ("services", "shared") for path in (ROOT / room).rglob("*.py"))
+    metrics = set(re.findall(r'"trunkline_([a-z_]+)"', source))
+    assert metrics
+    assert {name for name in metrics if f"`{name}`" not in README} == set()

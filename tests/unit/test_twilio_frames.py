@@ -1,11 +1,13 @@
-"""Twilio's messages, byte for byte."""
+"""Twilio's messages, byte for byte, and its signature."""
 
 import base64
 import json
 
 import pytest
+from twilio.request_validator import RequestValidator
 
 from services.gateway.twilio import frames, twiml
+from services.gateway.twilio.signature import SignatureCheck
 
 
 def test_media_from_twilio() -> None:
@@ -86,3 +88,26 @@ def test_twiml_streams_and_then_asks_again() -> None:
 def test_twiml_turns_away() -> None:
     assert b"<Say>Sorry &amp; bye</Say><Hangup />" in twiml.say_and_hang_up("Sorry & bye")
     assert twiml.hang_up().endswith(b"<Response><Hangup /></Response>")
+
+
+URL = "https://calls.example.com/twilio/voice"
+
+
+@pytest.mark.parametrize(
+    ("account", "changed", "passes"),
+    [
+        ("", {}, True),
+        ("AC1", {}, True),
+        ("AC2", {}, False),
+        ("", {"To": "+2"}, False),
+        ("", {"Extra": "1"}, False),
+    ],
+)
+def test_a_webhook_must_be_twilios_and_for_this_account(account: str, changed: dict[str, str], passes: bool) -> None:
+    form = {"CallSid": "CA1", "AccountSid": "AC1", "To": "+1"}
+    signature = RequestValidator("token").compute_signature(URL, form)
+    assert SignatureCheck("token", account).passes(URL, {**form, **changed}, signature) is passes
+
+
+def test_without_a_token_no_signature_is_asked_for() -> None:
+    assert SignatureCheck("").passes(URL, {}, "")

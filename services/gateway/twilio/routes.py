@@ -65,7 +65,11 @@ class TwilioRoutes:
         signature = request.headers.get("X-Twilio-Signature", "")
         if not self._signatures.passes(self._address(request), form, signature):
             log.warning("signature_refused", path=request.url.path)
-            raise BadRequest(403, "wrong signature: is TWILIO_AUTH_TOKEN right, and PUBLIC_URL the webhook's address?")
+            raise BadRequest(
+                403,
+                "wrong signature or account: are TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID right, "
+                "and is PUBLIC_URL the webhook's address?",
+            )
         try:
             check_call_id(form.get("CallSid", ""))
         except InvalidId as error:

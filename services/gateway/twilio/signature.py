@@ -9,10 +9,13 @@ from twilio.request_validator import RequestValidator
 class SignatureCheck:
     """Checks with the account's auth token; without one every request passes (ALLOW_UNSIGNED)."""
 
-    def __init__(self, auth_token: str) -> None:
-        """`auth_token` empty: nothing is checked."""
+    def __init__(self, auth_token: str, account_sid: str = "") -> None:
+        """`auth_token` empty: no signature is checked. `account_sid` empty: the calls of any account pass."""
         self._validator = RequestValidator(auth_token) if auth_token else None
+        self._account_sid = account_sid
 
     def passes(self, url: str, form: dict[str, str], signature: str) -> bool:
-        """Whether `signature` is Twilio's for a POST of `form` to `url`, the address Twilio was given."""
+        """Whether `signature` is Twilio's for a POST of `form` to `url`, the address Twilio was given, and for us."""
+        if self._account_sid and form.get("AccountSid") != self._account_sid:
+            return False
         return self._validator is None or bool(self._validator.validate(url, form, signature))
