@@ -128,6 +128,10 @@ class StageWorker:
         except CannotServe as error:
             log.warning("lease_refused", call_id=request.call_id, stage=self.stage.name, reason=str(error))
             return LeaseReply(state="refused", worker=self.worker, reason=str(error))
+        except Exception as error:
+            # Unanswered, the gateway would wait for its time-out while the caller hears the phone ring.
+            log.exception("lease_failed", call_id=request.call_id, stage=self.stage.name)
+            return LeaseReply(state="refused", worker=self.worker, reason=f"{type(error).__name__}: {error}")
         finally:
             del self._opening[request.call_id]
             self._changed()

@@ -89,7 +89,9 @@ class Switchboard:
             return TurnAway()
         if record is None:
             record = self._new(call_id, caller, dialled)
-            await self._store.create(record)
+            if not await self._store.create(record):
+                # The carrier asked twice at once.
+                record = await self._store.get(call_id) or record
             log.info("call_ringing", call_id=call_id, agent=record.profile.name)
         elif record.state == "ended":
             return Over()
@@ -146,17 +148,24 @@ class Switchboard:
         record = await self._store.redeem_token(call_id, token, self.gateway)
         if record is None:
             return None
+        channel = CallChannel(self._bus, call_id, "gateway", record.line)
+        line = Line(media, channel, record.profile.stages[-1], self._apology, lambda end: self._settle(record, end))
+        try:
+            await line.open(
+                CallStarted(
+                    gateway=self.gateway, caller=record.caller, dialled=record.dialled, agent=record.profile.name
+                )
+            )
+        except BusError:
+            await channel.close()
+            self._later(REDIAL_WITHIN_S, call_id, record.line, "carrier_lost")
+            raise
         older = self.lines.get(call_id)
         if older is not None:
             older.close("taken_over")
-        channel = CallChannel(self._bus, call_id, "gateway", record.line)
-        line = Line(media, channel, record.profile.stages[-1], self._apology, lambda end: self._settle(record, end))
         self.lines[call_id] = line
         self._live[call_id] = (record, time.monotonic())
         self.idle.clear()
-        await line.open(
-            CallStarted(gateway=self.gateway, caller=record.caller, dialled=record.dialled, agent=record.profile.name)
-        )
         log.info("call_connected", call_id=call_id, agent=record.profile.name, line=record.line)
         return line
 

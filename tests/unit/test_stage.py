@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from shared import subjects
 from shared.bus import NoResponders
+from shared.call import Call
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
 from shared.messages import AudioIn, CallEnded, CallStarted, ErrorHappened, LeaseChanged
@@ -16,7 +17,7 @@ from shared.messages.lease import LeaseReply, LeaseRequest
 from shared.messages.worker import Heartbeat
 from shared.roster import Roster
 from shared.stage import ORPHANED_AFTER_S, StageWorker
-from tests.fakes import FakeStage, Heard, profile
+from tests.fakes import FakeSession, FakeStage, Heard, profile
 
 
 class Time:
@@ -92,6 +93,16 @@ async def test_a_call_that_cannot_be_served_is_refused_and_frees_its_slot(desk: 
     desk.stage.refuse = "DEEPGRAM_API_KEY is not set"
     reply = await desk.ask("c1")
     assert (reply.state, reply.reason) == ("refused", "DEEPGRAM_API_KEY is not set")
+    assert desk.worker.calls == 0
+
+
+async def test_a_stage_that_breaks_down_is_refused_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(call: Call) -> FakeSession:
+        raise RuntimeError("a wheel came off")
+
+    monkeypatch.setattr(desk.stage, "open", break_down)
+    reply = await desk.ask("c1")
+    assert (reply.state, reply.reason) == ("refused", "RuntimeError: a wheel came off")
     assert desk.worker.calls == 0
 
 
