@@ -37,12 +37,18 @@ def _counts(workers: list[str]) -> dict[str, int]:
     return counts
 
 
+def _numbers(calls: int) -> list[int]:
+    """Order numbers that no recogniser mistakes: on the telephone, "six" and "eight" sound alike to the offline one."""
+    clear = [number for number in range(10_000) if not {"6", "8"} & set(f"{number:04d}")]
+    return clear if calls <= len(clear) else list(range(10_000))
+
+
 async def load(args: argparse.Namespace) -> int:
     """Place the calls and judge them."""
     if not 1 <= args.calls <= _MAX_CALLS or (args.concurrent is not None and args.concurrent < 1):
         raise WrongUse(f"--calls: 1 to {_MAX_CALLS}, --concurrent: at least 1")
     writer = options.writer(args, any_answer=args.vendors == "configured" and not args.url)
-    numbers = random.Random(args.seed).sample(range(10_000), args.calls)
+    numbers = random.Random(args.seed).sample(_numbers(args.calls), args.calls)
     scripts = [writer.order(number) for number in numbers]
     if args.url:
         async with system.running(args) as target:
