@@ -33,8 +33,8 @@ call: install ## Start everything, place a simulated call, show it; SAY="…" as
 call-vendors: install ## The same call through the vendors' real SDKs against local stand-ins
 	@python -m simulator demo --vendors standins $(if $(SAY),--say "$(SAY)") $(if $(FILE),--file "$(FILE)")
 
-load: install ## Place CALLS=20 simultaneous calls and check that each gets its own right answers
-	@python -m simulator load --calls $(CALLS) $(if $(URL),--url $(URL))
+load: install ## Place CALLS=20 simultaneous calls through the vendors' SDKs, each must get its own right answers
+	@python -m simulator load --calls $(CALLS) $(if $(URL),--url $(URL),--vendors standins)
 
 up: install ## Run the system in the foreground until Ctrl-C; SCALE=stt=3,tts=2 starts more workers
 	@python -m services.gateway --check
