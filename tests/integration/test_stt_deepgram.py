@@ -1,7 +1,7 @@
 """Deepgram's SDK against the stand-in, with espeak-ng's speech."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -13,112 +13,14 @@ from pydantic import SecretStr
 from services.stt.provider import Hypothesis
 from services.stt.providers import deepgram
 from services.stt.providers.deepgram import Deepgram
-from services.stt.providers.deepgram_stream import DeepgramStream, Patience, RecognitionLost
-from shared import espeak
+from services.stt.providers.deepgram_stream import Patience, RecognitionLost
 from shared.agents import AgentProfile, SttProfile
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, duration_ms
+from shared.audio import duration_ms
 from shared.phrases import normalize
 from shared.settings import Settings
 from shared.stage import CannotServe
-from simulator.ear import PhraseBook
-from simulator.standins.behaviour import Behaviour
-from simulator.standins.deepgram import add_routes
 from simulator.standins.deepgram_socket import Habits
-
-BOOKING = "I would like to book a table for four people."
-THANKS = "Thank you very much, goodbye."
-PATIENT = Patience(finish_s=10, keep_alive_s=10)
-
-
-def audio(text: str) -> bytes:
-    return espeak.trim(espeak.speak(text).mulaw)
-
-
-def silence(ms: int) -> bytes:
-    return SILENCE * bytes_of(ms)
-
-
-class Ear:
-    """What the session would hear."""
-
-    def __init__(self) -> None:
-        self.heard: list[Hypothesis] = []
-        self.failures: list[Exception] = []
-        self._changed = asyncio.Event()
-
-    def hear(self, hypothesis: Hypothesis) -> None:
-        self.heard.append(hypothesis)
-        self._changed.set()
-
-    def fail(self, error: Exception) -> None:
-        self.failures.append(error)
-        self._changed.set()
-
-    @property
-    def complete(self) -> list[Hypothesis]:
-        return [hypothesis for hypothesis in self.heard if hypothesis.complete]
-
-    @property
-    def final_text(self) -> str:
-        return " ".join(hypothesis.text for hypothesis in self.heard if hypothesis.final and hypothesis.text)
-
-    async def until(self, reached: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
-            while not reached():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def completed(self, times: int) -> None:
-        await self.until(lambda: len(self.complete) >= times)
-
-
-class Vendor:
-    """The stand-in on a port of its own."""
-
-    def __init__(self, habits: Habits | None = None) -> None:
-        self.behaviour, self.sockets = Behaviour(), 0
-        book = PhraseBook()
-        for text in (BOOKING, THANKS):
-            book.learn(text)
-        app = web.Application()
-        add_routes(app, self.behaviour, book, habits)
-        self.server = TestServer(app)
-
-    async def __aenter__(self) -> "Vendor":
-        await self.server.start_server()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.server.close()
-
-    async def open(
-        self, ear: Ear, stt: SttProfile | None = None, key: str = "stand-in", patience: Patience = PATIENT
-    ) -> DeepgramStream:
-        url = str(self.server.make_url("")).rstrip("/")
-        settings = Settings(deepgram_api_key=SecretStr(key), deepgram_base_url=url)
-        profile = AgentProfile(name="test", stt=stt or SttProfile())
-        return await Deepgram(settings, patience).open_transcriber(profile, ear.hear, ear.fail)
-
-    def cut_the_line(self) -> None:
-        """No goodbye."""
-        assert self.server.runner is not None
-        assert self.server.runner.server is not None
-        for connection in self.server.runner.server.connections:
-            assert connection.transport is not None
-            connection.transport.abort()
-
-
-async def feed(stream: DeepgramStream, mulaw: bytes) -> None:
-    for at in range(0, len(mulaw), FRAME_BYTES):
-        await stream.feed(mulaw[at : at + FRAME_BYTES].ljust(FRAME_BYTES, SILENCE))
-
-
-async def say(stream: DeepgramStream, text: str) -> None:
-    """As the session hears it: the end is noticed after some silence."""
-    await feed(stream, silence(200) + audio(text))
-    await stream.begin()
-    await feed(stream, silence(180))
-    await stream.finish()
+from tests.integration.deepgram_vendor import BOOKING, THANKS, Ear, Vendor, audio, feed, say, silence
 
 
 @pytest_asyncio.fixture

@@ -15,7 +15,7 @@ from deepgram.listen.v1.types.listen_v1utterance_end import ListenV1UtteranceEnd
 from pydantic import BaseModel
 
 from services.stt.providers.deepgram_sdk import AsyncDeepgramClient, DeepgramClientEnvironment, ListenV1Results
-from tests.integration.test_stt_deepgram import BOOKING, Vendor, audio, silence
+from tests.integration.deepgram_vendor import BOOKING, Vendor, audio, silence
 
 MODELS: dict[str, type[BaseModel]] = {
     "Results": ListenV1Results,
