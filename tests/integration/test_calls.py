@@ -85,7 +85,7 @@ async def test_a_killed_worker_brings_nobody_down(stage: str) -> None:
         assert setup.bus
         heard = await Heard.on(setup.bus, conversation.report.call_id)
         holding = asyncio.create_task(conversation.hold())
-        await heard.wait_for(SpeechStarted)
+        await heard.wait_for(SpeechStarted, timeout_s=20)
         await ring.kill(stage)
         assert (await heard.wait_for(CallEnded, timeout_s=20)).reason == "stage_lost"
         report = await holding
@@ -97,6 +97,19 @@ async def test_a_killed_worker_brings_nobody_down(stage: str) -> None:
         assert "sorry" in " ".join(turned_away.record.sentences)
         await ring.add(stage)
         assert_all_right(await hold_all(setup, orders(5678)))
+
+
+async def test_vendors_that_go_away_in_mid_call_are_apologised_for() -> None:
+    async with system(Plan(standins=())) as (ring, setup):
+        conversation = Conversation(setup, Writer(profile()).scripted())
+        assert setup.bus
+        heard = await Heard.on(setup.bus, conversation.report.call_id)
+        holding = asyncio.create_task(conversation.hold())
+        await heard.wait_for(SpeechStarted, timeout_s=20)
+        await ring.kill("standins")
+        assert (await heard.wait_for(CallEnded, timeout_s=20)).reason == "stage_failed"
+        report = await holding
+        assert similarity(APOLOGY.read_bytes(), report.recording[1]).score > 0.9
 
 
 async def test_a_full_system_says_so_and_serves_those_it_took() -> None:
