@@ -46,6 +46,9 @@ down: ## Stop what `make up` left behind and delete its data
 	@if [ -S .run/supervisord.sock ] && supervisorctl -c .run/trunkline.conf pid > /dev/null 2>&1; then \
 	  pid=$$(supervisorctl -c .run/trunkline.conf pid); echo "stopping supervisord ($$pid) …"; kill -TERM $$pid; \
 	  while kill -0 $$pid 2> /dev/null; do sleep 0.2; done; fi
+	@for file in $(wildcard .run/*-*.pid); do pid=$$(cat $$file); \
+	  if ps -o args= -p $$pid 2> /dev/null | grep -qE 'services\.|nats-server'; then echo "stopping $$file ($$pid) …"; kill -TERM $$pid; \
+	  while kill -0 $$pid 2> /dev/null; do sleep 0.2; done; fi; done
 	@rm -rf .run
 	@echo "nothing is running, .run is gone"
 
