@@ -12,7 +12,7 @@ from services.gateway.leases import LeaseDesk, StageMissing
 from services.gateway.line import End, Line
 from services.gateway.media import Media
 from shared.agents import AgentsFile, AgentsFileError
-from shared.bus import Bus, BusError
+from shared.bus import Bus, BusError, Disconnected
 from shared.channel import CallChannel
 from shared.messages import CallEnded, CallStarted
 from shared.metrics import CALLS_ENDED
@@ -80,7 +80,10 @@ class Switchboard:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, call_id: str, caller: str, dialled: str) -> Answer:
-        """A call rings, or its carrier asks again after its socket closed."""
+        """A call rings, or its carrier asks again after its socket closed. Raises BusError."""
+        if not self._bus.connected:
+            # Not after a time-out: the caller hears the phone ring.
+            raise Disconnected("the broker cannot be reached")
         record = await self._store.get(call_id)
         if self.draining:
             # Nobody routes calls to a gateway that is not ready unless it is the only one.

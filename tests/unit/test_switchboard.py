@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from services.gateway.calls import CallStore
 from services.gateway.leases import LeaseDesk
 from services.gateway.switchboard import Connect, Over, Switchboard, TurnAway
 from shared.agents import AgentsFile
+from shared.bus import Disconnected
 from shared.memory_bus import MemoryBus
 from shared.messages import CallEnded, LeaseChanged
 from shared.messages.worker import Heartbeat
@@ -209,3 +211,10 @@ async def test_a_call_that_a_draining_gateway_could_not_finish_is_turned_away_po
     assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
     assert (await heard.wait_for(CallEnded)).reason == "drained"
     await exchange.until_held({})
+
+
+async def test_without_a_broker_a_call_fails_at_once(exchange: Exchange) -> None:
+    exchange.bus.connected = False
+    with pytest.raises(Disconnected):
+        await exchange.switchboard.answer("c1", "", "+15550100")
+    exchange.bus.connected = True
