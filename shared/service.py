@@ -14,6 +14,7 @@ import uvloop
 from shared import health, log, nats_bus
 from shared import settings as configuration
 from shared.metrics import CALLS, CAPACITY, LOOP_LAG
+from shared.nats_bus import NatsBus
 from shared.settings import Settings
 from shared.stage import Stage, StageWorker
 
@@ -26,23 +27,36 @@ def process_id(stage: str) -> str:
     return f"{stage}-{host}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
-async def waiting_for_broker(reason: str) -> None:
+async def _waiting_for_broker(reason: str) -> None:
     """Say once a second why there is no connection."""
     logger.warning("waiting_for_broker", reason=reason)
 
 
-async def _work(stage: Stage, settings: Settings) -> None:
+def stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT: the process drains and ends."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    connecting = asyncio.create_task(nats_bus.connect(settings.nats_url, stage.name, waiting_for_broker))
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def connect(url: str, name: str, stop: asyncio.Event) -> NatsBus | None:
+    """The bus, as soon as a broker answers; None when the process shall stop before that."""
+    connecting = asyncio.create_task(nats_bus.connect(url, name, _waiting_for_broker))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
     if stop.is_set():
         connecting.cancel()
+        return None
+    return connecting.result()
+
+
+async def _work(stage: Stage, settings: Settings) -> None:
+    stop = stop_signal()
+    bus = await connect(settings.nats_url, stage.name, stop)
+    if bus is None:
         return
-    bus = connecting.result()
     worker = StageWorker(bus, stage, process_id(stage.name), settings.max_calls)
     CALLS.labels(stage.name).set_function(lambda: worker.calls)
     CAPACITY.labels(stage.name).set(settings.max_calls)

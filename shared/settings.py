@@ -1,5 +1,6 @@
 """Configuration: environment variables and `.env`, read once when a process starts."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -13,6 +14,14 @@ def _without_slash(url: str) -> str:
     return url.rstrip("/")
 
 
+def _servers(urls: str) -> str:
+    for url in urls.split(","):
+        if not re.fullmatch(r"(nats|tls|ws|wss)://[^\s/]+/?", url.strip()):
+            raise ValueError("nats://host:port expected; several servers are separated by commas")
+    return urls
+
+
+ServerUrls = Annotated[str, AfterValidator(_servers)]
 BaseUrl = Annotated[str, AfterValidator(_without_slash)]
 
 
@@ -24,7 +33,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     host: str = "0.0.0.0"
     public_url: BaseUrl = ""
-    nats_url: str = "nats://localhost:4222"
+    nats_url: ServerUrls = "nats://localhost:4222"
     agents_file: Path = Path("agents.yaml")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import socket
 
 import structlog
@@ -10,31 +9,25 @@ import uvloop
 
 from services.gateway.app import build
 from services.gateway.server import HttpServer
-from shared import log, nats_bus
+from shared import log
 from shared import settings as configuration
 from shared.agents import AgentsFile, AgentsFileError
-from shared.service import process_id, waiting_for_broker
+from shared.service import connect, process_id, stop_signal
 from shared.settings import Settings
 
 logger = structlog.get_logger()
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    connecting = asyncio.create_task(nats_bus.connect(settings.nats_url, "gateway", waiting_for_broker))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
-        connecting.cancel()
+    stop = stop_signal()
+    bus = await connect(settings.nats_url, "gateway", stop)
+    if bus is None:
         return
-    bus = connecting.result()
     gateway = await build(bus, settings, process_id("gateway"))
     server = HttpServer(gateway.app, listener)
     serving = server.start()
     logger.info("gateway_ready", port=server.port, gateway=gateway.switchboard.gateway)
+    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     logger.info("gateway_draining", calls=len(gateway.switchboard.lines))
     await gateway.switchboard.drain(settings.drain_timeout_s)

@@ -1,7 +1,7 @@
 """The line: one open media socket of a call, and the playback of what the agent says on it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Literal
 
 import structlog
@@ -10,8 +10,9 @@ from services.gateway.media import Audio, Digit, HungUp, Mark, Media
 from services.gateway.playback import PlaybackClock
 from shared import messages
 from shared.audio import duration_ms
+from shared.bus import BusError
 from shared.channel import CallChannel
-from shared.messages import AudioOut, CallStarted, Control, ErrorHappened, LeaseChanged, Message, Playback
+from shared.messages import AudioOut, CallStarted, Control, ErrorHappened, LeaseChanged, Message
 from shared.metrics import AUDIO_FRAMES
 
 log = structlog.get_logger()
@@ -83,7 +84,7 @@ class Line:
                 elif isinstance(event, Mark):
                     await self._on_mark(event.name)
                 elif isinstance(event, Digit):
-                    await self._channel.send(messages.Digit(digit=event.digit))
+                    await self._tell((messages.Digit(digit=event.digit),))
                 elif isinstance(event, HungUp):
                     self._end = self._end or "caller_hung_up"
                     await self._tell(self._clock.hang_up())
@@ -100,9 +101,13 @@ class Line:
         await self._tell(self._clock.mark(name))
         await self._hang_up_when_heard()
 
-    async def _tell(self, reports: tuple[Playback, ...]) -> None:
+    async def _tell(self, reports: Sequence[Message]) -> None:
         for report in reports:
-            await self._channel.send(report)
+            try:
+                await self._channel.send(report)
+            except BusError as error:
+                # The broker has been away for long: the call goes on when it is back.
+                log.warning("report_not_sent", call_id=self.call_id, suffix=report.suffix, error=str(error))
 
     async def _on_audio(self, piece: AudioOut) -> None:
         if self._end is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 import structlog
@@ -23,6 +23,8 @@ log = structlog.get_logger()
 REDIAL_WITHIN_S = 10.0
 """A carrier whose socket broke asks the webhook again within this time, or the call is over."""
 _FORGET_AFTER_S = 60.0
+RETRY_S = 2.0
+"""Between two tries to end a call while the broker is away."""
 CONNECT_WITHIN_S = 20.0
 """A call that was answered opens its media socket within this time, or it is over."""
 
@@ -180,12 +182,12 @@ class Switchboard:
             end = await line.run()
         finally:
             over.cancel()
+            if self.lines.get(line.call_id) is line:
+                del self.lines[line.call_id]
+                del self._live[line.call_id]
+                if not self.lines:
+                    self.idle.set()
         log.info("line_closed", call_id=line.call_id, line=record.line, reason=end)
-        if self.lines.get(line.call_id) is line:
-            del self.lines[line.call_id]
-            del self._live[line.call_id]
-            if not self.lines:
-                self.idle.set()
         await self._settle(record, end)
         return end
 
@@ -194,18 +196,34 @@ class Switchboard:
         if end in ("carrier_lost", "drained"):
             self._later(REDIAL_WITHIN_S, record.call_id, record.line, end)
         elif end != "taken_over":
-            await self.end(record.call_id, end)
+            await self._surely(record.call_id, lambda: self.end(record.call_id, end))
 
     def _later(self, after_s: float, call_id: str, line: int, reason: str) -> None:
         """End the call after a while unless a newer line was opened."""
 
         async def end_unless_connected() -> None:
+            await self._surely(call_id, end)
+
+        async def end() -> None:
             record = await self._store.get(call_id)
             if record is not None and record.line == line and record.state != "ended" and call_id not in self.lines:
                 await self.end(call_id, reason)
 
         loop = asyncio.get_running_loop()
         loop.call_later(after_s, lambda: self._spawn(end_unless_connected()))
+
+    async def _surely(self, call_id: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`; while the broker is away, again and again beside: the stages must hear of a call's end."""
+        try:
+            await work()
+        except BusError as error:
+            log.warning("broker_away_at_the_end", call_id=call_id, error=str(error))
+
+            async def again() -> None:
+                await asyncio.sleep(RETRY_S)
+                await self._surely(call_id, work)
+
+            self._spawn(again())
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -224,10 +242,8 @@ class Switchboard:
         log.info("call_ended", call_id=call_id, reason=reason, duration_ms=duration_ms)
         CALLS_ENDED.labels(reason).inc()
         channel = CallChannel(self._bus, call_id, "gateway", ended.line)
-        try:
-            await channel.send(CallEnded(reason=reason, duration_ms=duration_ms))
-        except BusError as error:
-            log.error("end_not_announced", call_id=call_id, error=str(error))
+        message = CallEnded(reason=reason, duration_ms=duration_ms)
+        await self._surely(call_id, lambda: channel.send(message))
         line = self.lines.get(call_id)
         if line is not None:
             line.close("caller_hung_up")

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
         ("STT_PROVIDER", "whisper"),
         ("PUBLIC_URL", "not a url"),
         ("LOG_LEVEL", "loud"),
+        ("NATS_URL", "http://somewhere:1"),
     ],
 )
 def test_a_wrong_value_stops_the_process_with_one_line(service: str, variable: str, value: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from services.gateway import switchboard
 from services.gateway.calls import CallStore
 from services.gateway.leases import LeaseDesk
 from services.gateway.switchboard import Connect, Over, Switchboard, TurnAway
@@ -218,3 +219,31 @@ async def test_without_a_broker_a_call_fails_at_once(exchange: Exchange) -> None
     with pytest.raises(Disconnected):
         await exchange.switchboard.answer("c1", "", "+15550100")
     exchange.bus.connected = True
+
+
+@pytest.mark.parametrize("broken", ["store", "event"])
+async def test_a_call_that_ends_while_the_broker_is_away_ends_when_it_is_back(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(switchboard, "RETRY_S", 0)
+    tries = 0
+
+    async def away(*arguments: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            back.undo()
+        raise Disconnected("away")
+
+    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
+    assert line
+    media.hang_up()
+    with monkeypatch.context() as back:
+        if broken == "store":
+            back.setattr(exchange.store, "change", away)
+        else:
+            back.setattr(exchange.bus, "record", away)
+        assert await exchange.switchboard.carry(line) == "caller_hung_up"
+        assert exchange.switchboard.lines == {}
+        await exchange.until_held({})
+    assert tries == 3
