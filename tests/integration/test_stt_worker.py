@@ -1,8 +1,5 @@
 """An stt worker process on a real broker: leased, spoken to, drained."""
 
-import asyncio
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -10,66 +7,22 @@ from uuid import uuid4
 
 import pytest_asyncio
 
-from shared import subjects
 from shared.agents import AgentProfile, SttProfile
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE, bytes_of
 from shared.channel import CallChannel
 from shared.espeak import speak, trim
 from shared.messages import CallEnded, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, UsageCounted
-from shared.messages.lease import LeaseReply, LeaseRequest
-from shared.messages.worker import Heartbeat
 from shared.nats_bus import NatsBus
 from tests.fakes import Heard
+from tests.integration.worker_process import WorkerProcess, running
 
 SPEECH = trim(speak("what are your opening hours").mulaw, keep_ms=0)
 
 
-class WorkerProcess:
-    """`python -m services.stt`, and the heartbeats that tell its state."""
-
-    def __init__(self, process: asyncio.subprocess.Process, bus: NatsBus) -> None:
-        self.process = process
-        self.bus = bus
-        self.beats: asyncio.Queue[Heartbeat] = asyncio.Queue()
-
-    async def beat(self, subject: str, payload: bytes) -> None:
-        beat = Heartbeat.model_validate_json(payload)
-        if f"-{self.process.pid}-" in beat.worker:
-            self.beats.put_nowait(beat)
-
-    async def until_beat(self, calls: int) -> Heartbeat:
-        async with asyncio.timeout(15):
-            while (beat := await self.beats.get()).calls != calls:
-                pass
-            return beat
-
-    async def lease(self, call_id: str, profile: AgentProfile) -> LeaseReply:
-        request = LeaseRequest(call_id=call_id, stage="stt", epoch=1, gateway="gw", profile=profile)
-        answer = await self.bus.request(subjects.lease("stt"), request.model_dump_json().encode(), 5)
-        return LeaseReply.model_validate_json(answer)
-
-    async def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 10)
-
-
 @pytest_asyncio.fixture
 async def worker(nats_url: str, bus: NatsBus) -> AsyncIterator[WorkerProcess]:
-    environment = os.environ | {
-        "NATS_URL": nats_url,
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "STT_PROVIDER": "offline",
-        "DEEPGRAM_API_KEY": "",
-    }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.stt", env=environment)
-    made = WorkerProcess(process, bus)
-    await bus.subscribe(subjects.heartbeat("stt", "*"), made.beat)
-    await made.until_beat(calls=0)
-    yield made
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    async with running("stt", nats_url, bus) as process:
+        yield process
 
 
 async def say(line: CallChannel, mulaw: bytes) -> None:
@@ -81,7 +34,7 @@ async def test_a_worker_process_hears_its_calls_and_stops_when_told(worker: Work
     call_id = f"test-{uuid4().hex}"
     heard = await Heard.on(bus, call_id)
     line = CallChannel(bus, call_id, "gateway", 1)
-    assert (await worker.lease(call_id, AgentProfile(name="test"))).state == "granted"
+    assert (await worker.lease(call_id)).state == "granted"
     lead = SILENCE * bytes_of(500)
     await say(line, lead + SPEECH + lead)
 

@@ -1,62 +1,24 @@
 """A tts worker process on a real broker: leased, heard, drained."""
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest_asyncio
 
-from shared import subjects
-from shared.agents import AgentProfile
 from shared.channel import CallChannel
 from shared.messages import AudioOut, CallEnded, Control, ReplyEnd, ReplyText, UsageCounted
-from shared.messages.lease import LeaseReply, LeaseRequest
-from shared.messages.worker import Heartbeat
 from shared.nats_bus import NatsBus
 from tests.fakes import Heard
+from tests.integration.worker_process import WorkerProcess, running
 
 REPLY = ["Bella Trattoria, ", "good day! ", "How can I help you?"]
 
 
-class WorkerProcess:
-    """`python -m services.tts`, and the heartbeats that tell its state."""
-
-    def __init__(self, process: asyncio.subprocess.Process, bus: NatsBus) -> None:
-        self.process = process
-        self.bus = bus
-        self.beats: asyncio.Queue[Heartbeat] = asyncio.Queue()
-
-    async def _beat(self, subject: str, payload: bytes) -> None:
-        beat = Heartbeat.model_validate_json(payload)
-        if f"-{self.process.pid}-" in beat.worker:
-            self.beats.put_nowait(beat)
-
-    async def until_beat(self, calls: int) -> Heartbeat:
-        async with asyncio.timeout(15):
-            while (beat := await self.beats.get()).calls != calls:
-                pass
-            return beat
-
-    async def lease(self, call_id: str) -> LeaseReply:
-        request = LeaseRequest(call_id=call_id, stage="tts", epoch=1, gateway="gw", profile=AgentProfile(name="test"))
-        answer = await self.bus.request(subjects.lease("tts"), request.model_dump_json().encode(), 5)
-        return LeaseReply.model_validate_json(answer)
-
-
 @pytest_asyncio.fixture
 async def worker(nats_url: str, bus: NatsBus) -> AsyncIterator[WorkerProcess]:
-    environment = os.environ | {"NATS_URL": nats_url, "HOST": "127.0.0.1", "PORT": "0", "TTS_PROVIDER": "offline"}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.tts", env=environment)
-    made = WorkerProcess(process, bus)
-    await bus.subscribe(subjects.heartbeat("tts", "*"), made._beat)
-    await made.until_beat(calls=0)
-    yield made
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    async with running("tts", nats_url, bus) as process:
+        yield process
 
 
 class Caller:
@@ -105,5 +67,4 @@ async def test_a_worker_process_speaks_its_calls_and_stops_when_told(worker: Wor
     await worker.until_beat(calls=0)
     usage = await heard.wait_for(UsageCounted)
     assert (usage.provider, usage.amounts) == ("offline", {"characters": len("".join(REPLY)) + len("New.")})
-    worker.process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(worker.process.wait(), 10) == 0
+    assert await worker.stop() == 0
