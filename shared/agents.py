@@ -7,6 +7,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.ids import check_name
+from shared.turn_taking import TurnProfile
 
 Pipeline = Literal["cascade", "echo"]
 STAGES: dict[Pipeline, tuple[str, ...]] = {"cascade": ("stt", "llm", "tts"), "echo": ("speech",)}
@@ -24,6 +25,7 @@ class SttProfile(_Part):
 
     provider: Literal["", "offline", "deepgram"] = ""
     model: str = "nova-3"
+    """Of Deepgram; one that begins with `flux-` finds the end of a turn by itself."""
     language: str = "en"
     keyterms: tuple[str, ...] = ()
     """Names and words that the provider should expect."""
@@ -53,17 +55,6 @@ class TtsProfile(_Part):
     speed: float = Field(default=1.0, ge=0.5, le=2.0)
 
 
-class TurnProfile(_Part):
-    """When the agent takes its turn."""
-
-    endpointing_ms: int = Field(default=500, ge=100, le=5000)
-    """Silence after the caller's last speech sample that ends the caller's turn."""
-    final_timeout_ms: int = Field(default=1500, ge=100, le=10000)
-    """How long after the silence the turn waits for the provider's last transcript."""
-    barge_in: bool = True
-    """The caller's words stop the agent's reply."""
-
-
 class AgentProfile(_Part):
     """Everything that makes one agent; it travels with every lease request."""
 
@@ -80,6 +71,8 @@ class AgentProfile(_Part):
     llm: LlmProfile = LlmProfile()
     tts: TtsProfile = TtsProfile()
     turns: TurnProfile = TurnProfile()
+    max_call_s: float = Field(default=3600.0, ge=1, le=24 * 3600)
+    """The call ends after so long, whatever happens; MAX_CALL_S of the gateway limits it further."""
 
     @property
     def stages(self) -> tuple[str, ...]:

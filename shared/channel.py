@@ -131,9 +131,19 @@ class CallChannel:
         """Publish one frame of the caller's audio."""
         await self._bus.publish_audio(self._audio_in, pack(AudioIn(self.epoch, seq, timestamp_ms, payload)))
 
-    async def send_audio_out(self, generation: int, offset_ms: int, payload: bytes, text: str, *, last: bool) -> None:
+    async def send_audio_out(
+        self,
+        generation: int,
+        offset_ms: int,
+        payload: bytes,
+        text: str,
+        *,
+        last: bool,
+        turn_id: int = 0,
+        asked_at: float = 0.0,
+    ) -> None:
         """Publish one piece of the agent's audio."""
-        frame = AudioOut(self.epoch, generation, offset_ms, self._clock(), payload, text, last)
+        frame = AudioOut(self.epoch, generation, turn_id, offset_ms, asked_at, self._clock(), payload, text, last)
         await self._bus.publish_audio(self._audio_out, pack(frame))
 
     async def bucket(self, name: str, ttl_s: float) -> Bucket:

@@ -10,7 +10,7 @@ from services.llm.dialogue import Dialogue
 from services.llm.provider import ChatModel
 from services.llm.stage import LlmStage
 from shared import subjects
-from shared.agents import AgentProfile, TurnProfile
+from shared.agents import AgentProfile
 from shared.call import Call
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
@@ -27,6 +27,7 @@ from shared.messages import (
     SpeechStarted,
     SpeechStopped,
 )
+from shared.turn_taking import TurnProfile
 
 M = TypeVar("M", bound=Message)
 PROFILE = AgentProfile(

@@ -9,7 +9,7 @@ import structlog
 from services.llm.clauses import Clauses
 from services.llm.latency import Latency
 from services.llm.outbox import Outbox
-from services.llm.provider import ChatMessage, ChatModel, ProviderFailed, Usage
+from services.llm.provider import ChatMessage, ChatModel, ProviderFailed, TextDelta, Usage
 from services.llm.reply import Reply
 from shared.call import Call
 from shared.messages import ErrorHappened
@@ -55,6 +55,7 @@ class Answerer:
             async for item in stream:
                 if isinstance(item, Usage):
                     self._count(item)
+                if not isinstance(item, TextDelta):
                     continue
                 latency.first_text_at = latency.first_text_at or self._clock()
                 self._say(reply, clauses.feed(item.text), latency)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from services.llm.actions import Action, Commit
 from services.llm.answer import Answerer
 from services.llm.clauses import Clauses
 from services.llm.latency import Latency, observe
@@ -19,7 +20,7 @@ from services.llm.outbox import Outbox
 from services.llm.prompt import system_prompt
 from services.llm.provider import ChatModel
 from services.llm.reply import Reply
-from services.llm.turns import Action, Commit, Turns
+from services.llm.turns import Turns
 from shared.call import Call
 from shared.messages import (
     CallStarted,

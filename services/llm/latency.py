@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.llm.turns import Commit
+from services.llm.actions import Commit
 from shared.messages import Playback, TurnCompleted
 from shared.metrics import TURNS
 
@@ -36,6 +36,8 @@ class Latency:
             first_clause_ms=(self.first_piece_at - first_text_at) * 1000,
             tts_first_audio_ms=(playback.synthesized_at - self.first_piece_at) * 1000,
             gateway_ms=(playback.at - playback.synthesized_at) * 1000,
+            bus_ms=0.0,
+            line_ms=0.0,
             total_ms=(playback.at - ended_at) * 1000,
         )
 

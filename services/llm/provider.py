@@ -24,12 +24,20 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class EndCall:
+    """The model wants to hang up when its reply was heard: its tool call `end_call`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the reply cost; comes once, last."""
 
     model: str
     input_tokens: int
     output_tokens: int
+
+
+ReplyItem = TextDelta | EndCall | Usage
 
 
 class ProviderFailed(Exception):
@@ -39,7 +47,7 @@ class ProviderFailed(Exception):
 class ChatModel(Protocol):
     """One call's model."""
 
-    def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
+    def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         """Stream the reply to `messages`, the system prompt first. Closing the iterator cancels it.
 
         Raises ProviderFailed while iterating.

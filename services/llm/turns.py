@@ -5,29 +5,11 @@ Pure: events in, actions out, the time passed in. All times are Unix seconds.
 
 from dataclasses import dataclass, field
 
-from shared.agents import TurnProfile
+from services.llm.actions import Action, Commit, Interrupt
 from shared.messages import Playback, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped
+from shared.turn_taking import TurnProfile
 
 Event = SpeechStarted | SpeechPartial | SpeechFinal | SpeechStopped | Playback
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """The caller's turn is over and wants an answer."""
-
-    text: str
-    ended_at: float
-    """The caller's last speech sample."""
-    due_at: float
-    """The end of the deliberate wait; a commit after it waited for the transcript."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupt:
-    """The caller speaks over the reply: it is void from now on."""
-
-
-Action = Commit | Interrupt
 
 
 @dataclass(slots=True)
@@ -69,7 +51,7 @@ class Turns:
         """Nobody has said anything yet."""
         self._endpointing_s = profile.endpointing_ms / 1000
         self._final_timeout_s = profile.final_timeout_ms / 1000
-        self._barge_in = profile.barge_in
+        self._barge_in = profile.barge_in.enabled
         self._utterances: dict[tuple[int, int], _Utterance] = {}
         """The caller's turn so far, by (lease epoch of stt, utterance)."""
         self._committed = (-1, 0)

@@ -17,10 +17,16 @@ class Hypothesis:
     final: bool
     """The text will not change."""
     complete: bool = False
-    """Final only: the answer to `finish`; no more text comes for the utterance."""
+    """Final only: the answer to `finish`, or with `turn_over`; no more text comes for the utterance."""
     confidence: float = 1.0
     words: tuple[Word, ...] = ()
     """Their times count in the audio that was fed, from 0."""
+    silent_from_ms: int | None = None
+    """Final only: the provider itself noticed that the caller fell silent here, counted as `words` are."""
+    likely_over: bool = False
+    """Interim only: the caller's turn probably ends here."""
+    turn_over: bool = False
+    """Final only: the caller's turn is over. It is complete, whether `finish` was called before or not."""
 
 
 Listener = Callable[[Hypothesis], None]
@@ -42,7 +48,10 @@ class Transcriber(Protocol):
         """The caller began to speak some 100 ms ago; an utterance starts."""
 
     async def finish(self) -> None:
-        """The caller fell silent. Exactly one `complete` hypothesis follows each `finish`, even for noise."""
+        """The caller fell silent. Exactly one `complete` hypothesis follows each `finish`, even for noise.
+
+        A provider that judges turns itself may keep it until the turn is over.
+        """
 
     async def close(self) -> None:
         """The call has ended: finish with the provider. Never raises, never takes longer than a second."""

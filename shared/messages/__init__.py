@@ -13,13 +13,15 @@ from shared.messages.event import (
 )
 from shared.messages.playback import Playback
 from shared.messages.reply import ReplyEnd, ReplyText
-from shared.messages.speech import SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, Word
+from shared.messages.speech import SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, SpeechSustained, Word
 from shared.messages.transcript import TranscriptAgent, TranscriptCaller
+from shared.messages.turns import TurnsChanged
 
 MESSAGES: dict[str, type[Message]] = {
     message.suffix: message
     for message in (
         SpeechStarted,
+        SpeechSustained,
         SpeechStopped,
         SpeechPartial,
         SpeechFinal,
@@ -28,6 +30,7 @@ MESSAGES: dict[str, type[Message]] = {
         Playback,
         Control,
         Digit,
+        TurnsChanged,
         TranscriptCaller,
         TranscriptAgent,
         CallStarted,
@@ -58,9 +61,11 @@ __all__ = [
     "SpeechPartial",
     "SpeechStarted",
     "SpeechStopped",
+    "SpeechSustained",
     "TranscriptAgent",
     "TranscriptCaller",
     "TurnCompleted",
+    "TurnsChanged",
     "UsageCounted",
     "Word",
 ]

@@ -23,14 +23,18 @@ class AudioIn(NamedTuple):
 
 
 class AudioOut(NamedTuple):
-    """What the agent says: `call.<id>.audio.out`, pieces of 100-250 ms in order of `offset_ms`."""
+    """What the agent says: `call.<id>.audio.out`, pieces of 250 ms at most in order of `offset_ms`."""
 
     epoch: int
     """The number of the sender's lease."""
     generation: int
     """The reply the piece belongs to; pieces of an older one are dropped."""
+    turn_id: int
+    """The caller's turn that the reply answers."""
     offset_ms: int
     """Where the piece begins within its reply."""
+    asked_at: float
+    """Unix time in seconds at which the reply's first text reached the sender; 0: not known."""
     at: float
     """Unix time in seconds at which the piece was published."""
     payload: bytes
@@ -64,4 +68,4 @@ def unpack_in(data: bytes) -> AudioIn:
 
 def unpack_out(data: bytes) -> AudioOut:
     """The inverse of `pack` for AudioOut. Raises BadFrame."""
-    return AudioOut(*_unpack(data, 7))  # type: ignore[arg-type]
+    return AudioOut(*_unpack(data, 9))  # type: ignore[arg-type]

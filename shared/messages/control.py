@@ -8,15 +8,17 @@ from shared.messages.base import Message
 class Control(Message):
     """An order of the dialogue.
 
+    `pause`: the carrier falls silent, the rest of the reply `generation` is kept.
+    `resume`: that reply goes on at the word where it stopped.
     `clear`: everything older than `generation` is dropped at once, audio at the carrier too.
-    `hangup`: the call ends when the reply `generation` was heard.
+    `hangup`: the call ends when the reply `generation` was heard; a later `clear` takes it back.
     """
 
     suffix = "control"
     sender = ("llm",)
     receiver = "gateway, tts"
 
-    action: Literal["clear", "hangup"]
+    action: Literal["pause", "resume", "clear", "hangup"]
     generation: int
 
 

@@ -36,8 +36,8 @@ class LeaseChanged(Message):
 class TurnCompleted(Message):
     """One turn of the conversation and where its time went.
 
-    All spans in milliseconds, one after the other from the caller's last speech sample to the
-    first audio handed to the carrier.
+    All spans in milliseconds. Together they are the total: from the caller's last speech sample to the first
+    sample of the reply that the caller could hear.
     """
 
     suffix = "event.turn"
@@ -46,8 +46,12 @@ class TurnCompleted(Message):
 
     turn_id: int
     generation: int
+    utterances: tuple[int, ...] = ()
+    """The `utterance` of the speech messages that made the turn."""
+    speculated: bool = False
+    """The reply was prepared before the turn was over."""
     endpointing_ms: float
-    """Last speech sample → stt said `stopped`, and the deliberate wait for more speech."""
+    """Last speech sample → end of the deliberate wait for more speech."""
     stt_ms: float
     """What the final transcript took beyond that wait."""
     llm_first_token_ms: float
@@ -55,9 +59,13 @@ class TurnCompleted(Message):
     first_clause_ms: float
     """First text → first clause sent to tts."""
     tts_first_audio_ms: float
-    """First clause sent → first audio published by tts."""
+    """First clause at tts → first audio published by tts."""
     gateway_ms: float
-    """First audio published → handed to the carrier."""
+    """First audio at the gateway → handed to the carrier."""
+    bus_ms: float
+    """What the messages between these took on their way."""
+    line_ms: float
+    """Handed to the carrier → first sample that can be heard, as its first mark tells."""
     total_ms: float
 
 

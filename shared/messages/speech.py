@@ -27,6 +27,27 @@ class SpeechStarted(Message):
     """Counts the caller's utterances from 1."""
     t_ms: int
     """Where the sound began on the caller's timeline."""
+    began_at: float = 0.0
+    """Unix time in seconds at which that sound reached the stage; 0: not known."""
+
+
+class SpeechSustained(Message):
+    """The caller's voice has lasted `turns.barge_in.min_speech_ms`; once for an utterance that is long enough.
+
+    The agent's own voice, coming back as echo, does not count.
+    """
+
+    suffix = "speech.sustained"
+    sender = ("stt",)
+    receiver = "llm"
+
+    utterance: int
+    t_ms: int
+    """Where on the caller's timeline that was."""
+    speech_ms: int
+    """How much of the utterance was voice by then."""
+    reached_at: float
+    """Unix time in seconds at which the sample at `t_ms` reached the stage."""
 
 
 class SpeechStopped(Message):
@@ -53,6 +74,8 @@ class SpeechPartial(Message):
     utterance: int
     text: str
     confidence: float = 1.0
+    likely_over: bool = False
+    """The provider thinks that the caller's turn ends here, and is not sure yet (Flux: EagerEndOfTurn)."""
 
 
 class SpeechFinal(Message):
@@ -69,3 +92,5 @@ class SpeechFinal(Message):
     confidence: float = 1.0
     complete: bool
     """No more text will come for this utterance."""
+    turn_over: bool = False
+    """The provider is sure that the caller's turn is over (Flux: EndOfTurn): no silence need be waited for."""

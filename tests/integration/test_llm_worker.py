@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from services.llm.memory import BUCKET
 from shared import subjects
-from shared.agents import AgentProfile, TurnProfile
+from shared.agents import AgentProfile
 from shared.channel import CallChannel
 from shared.messages import (
     CallEnded,
@@ -32,6 +32,7 @@ from shared.messages import (
 from shared.messages.lease import LeaseReply, LeaseRequest
 from shared.messages.worker import Heartbeat
 from shared.nats_bus import NatsBus
+from shared.turn_taking import TurnProfile
 from tests.fakes import Heard
 
 ROOT = Path(__file__).parents[2]

@@ -20,6 +20,8 @@ def timing(turn_id: int) -> TurnCompleted:
         first_clause_ms=1,
         tts_first_audio_ms=1,
         gateway_ms=1,
+        bus_ms=0,
+        line_ms=0,
         total_ms=6,
     )
 

@@ -32,7 +32,7 @@ class Inbox:
 
 async def test_a_message_is_stamped_and_readable() -> None:
     bus = MemoryBus()
-    await CallChannel(bus, "c1", "stt", 3, clock=lambda: 12.5).send(SpeechStarted(utterance=1, t_ms=40))
+    await CallChannel(bus, "c1", "stt", 3, clock=lambda: 12.5).send(SpeechStarted(utterance=1, t_ms=40, began_at=12.0))
     [(subject, body)] = bus.published
     assert subject == "call.c1.speech.started"
     assert json.loads(body) == {
@@ -42,6 +42,7 @@ async def test_a_message_is_stamped_and_readable() -> None:
         "at": 12.5,
         "utterance": 1,
         "t_ms": 40,
+        "began_at": 12.0,
     }
 
 
@@ -105,17 +106,19 @@ async def test_audio_frames_travel_as_msgpack() -> None:
 
     await channel.on_audio_out("tts", keep)
     await channel.send_audio_in(7, 140, b"\xff" * 160)
-    await channel.send_audio_out(3, 200, b"\x01", "Hi. ", last=True)
+    await channel.send_audio_out(3, 200, b"\x01", "Hi. ", last=True, turn_id=7, asked_at=1.25)
     await bus.publish("call.c1.audio.in", b"garbage")
     await bus.settle()
     assert frames == [AudioIn(2, 7, 140, b"\xff" * 160)]
-    assert pieces == [AudioOut(2, 3, 200, 1.5, b"\x01", "Hi. ", True)]
+    assert pieces == [AudioOut(2, 3, 7, 200, 1.25, 1.5, b"\x01", "Hi. ", True)]
 
 
 def test_audio_frames_are_byte_exact() -> None:
     assert pack(AudioIn(1, 2, 40, b"\xff\x7f")) == b"\x94\x01\x02\x28\xc4\x02\xff\x7f"
     assert unpack_in(pack(AudioIn(1, 2, 40, b"x"))) == AudioIn(1, 2, 40, b"x")
-    assert unpack_out(pack(AudioOut(1, 2, 3, 4.0, b"x", "y", False))) == AudioOut(1, 2, 3, 4.0, b"x", "y", False)
+    assert unpack_out(pack(AudioOut(1, 2, 3, 4, 5.0, 6.0, b"x", "y", False))) == AudioOut(
+        1, 2, 3, 4, 5.0, 6.0, b"x", "y", False
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", b"\x93\x01\x02\x03", b"\x94\x01"])

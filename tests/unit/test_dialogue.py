@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from services.llm.memory import BUCKET, KEEP_S
 from services.llm.provider import ProviderFailed
-from shared.agents import TurnProfile
 from shared.channel import CallChannel
 from shared.messages import (
     Control,
@@ -22,6 +21,7 @@ from shared.messages import (
     TranscriptCaller,
 )
 from shared.stage import CannotServe
+from shared.turn_taking import BargeInProfile, TurnProfile
 from tests.llm_model import ScriptedModel
 from tests.llm_phone import PROFILE, Exchange, Phone, exchange_open, texts
 
@@ -158,7 +158,7 @@ async def test_an_interruption_before_any_audio_leaves_no_empty_message(exchange
 
 
 async def test_an_agent_that_cannot_be_interrupted_answers_afterwards(exchange: Exchange) -> None:
-    turns = TurnProfile(endpointing_ms=100, barge_in=False)
+    turns = TurnProfile(endpointing_ms=100, barge_in=BargeInProfile(enabled=False))
     model = ScriptedModel(["Yes?"])
     phone = await exchange.dial(model, PROFILE.model_copy(update={"turns": turns}))
     await phone.start()

@@ -8,9 +8,9 @@ from prometheus_client import REGISTRY
 
 from services.llm.dialogue import Dialogue
 from services.llm.memory import BUCKET, KEEP_S, Memory, MemoryStore, Record
-from shared.agents import TurnProfile
 from shared.channel import CallChannel
 from shared.messages import Playback, SpeechFinal, SpeechStopped, TurnCompleted
+from shared.turn_taking import TurnProfile
 from tests.llm_model import ScriptedModel
 from tests.llm_phone import PROFILE, Exchange, Phone, exchange_open
 

@@ -7,7 +7,7 @@ from shared.messages import AudioOut, Playback
 
 
 def piece(generation: int, offset_ms: int, ms: int, text: str = "", *, last: bool = False, at: float = 1.0) -> AudioOut:
-    return AudioOut(1, generation, offset_ms, at, b"\x00" * (ms * 8), text, last)
+    return AudioOut(1, generation, 1, offset_ms, at - 0.1, at, b"\x00" * (ms * 8), text, last)
 
 
 def states(reports: tuple[Playback, ...]) -> list[tuple[int, str, int, str]]:

@@ -37,6 +37,8 @@ def test_a_turn_is_split_by_stage() -> None:
         first_clause_ms=2,
         tts_first_audio_ms=10,
         gateway_ms=1,
+        bus_ms=0,
+        line_ms=0,
         total_ms=548,
     )
     assert split(timing) == {"endpointing": 500, "stt": 30, "llm": 7, "tts": 10, "gateway": 1}

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.llm.turns import Action, Commit, Event, Interrupt, Turns
-from shared.agents import TurnProfile
+from services.llm.actions import Action, Commit, Interrupt
+from services.llm.turns import Event, Turns
 from shared.messages import Playback, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped
+from shared.turn_taking import BargeInProfile, TurnProfile
 
 T0 = 1_700_000_000.0
 Heard = tuple[int, Event]
@@ -238,7 +239,7 @@ def test_a_late_final_of_the_turn_that_is_being_answered_is_no_interruption() ->
 
 
 def test_without_barge_in_the_turn_waits_for_the_reply_to_end() -> None:
-    turns = Turns(TurnProfile(endpointing_ms=500, barge_in=False))
+    turns = Turns(TurnProfile(endpointing_ms=500, barge_in=BargeInProfile(enabled=False)))
     turns.reply_began(1)
     said = [started(0), partial(200, "no"), stopped(900, ended_ms=800), final(950, "no wait")]
     assert hold(turns, *said) == []

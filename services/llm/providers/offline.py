@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 
-from services.llm.provider import ChatMessage, TextDelta, Usage
+from services.llm.provider import ChatMessage, ReplyItem, TextDelta, Usage
 from shared.scenario import Scenario
 
 _WORD = re.compile(r"\s*\S+\s*")
@@ -16,7 +16,7 @@ class OfflineModel:
         """`scenario` holds all that it can say."""
         self._scenario = scenario
 
-    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
+    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         words = _WORD.findall(self._scenario.respond([m.content for m in messages if m.role == "user"]))
         for word in words:
             yield TextDelta(word)

@@ -13,7 +13,7 @@ import structlog
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, omit
 from openai.types.chat import ChatCompletionChunk
 
-from services.llm.provider import ChatMessage, ProviderFailed, TextDelta, Usage
+from services.llm.provider import ChatMessage, ProviderFailed, ReplyItem, TextDelta, Usage
 from shared.agents import LlmProfile
 from shared.settings import Settings
 from shared.stage import CannotServe
@@ -102,7 +102,7 @@ class OpenAiModel:
         self._client = client
         self._profile = profile
 
-    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
+    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         usage: Usage | None = None
         finished = False
         try:
