@@ -10,8 +10,10 @@ from urllib.parse import urljoin
 
 import aiohttp
 
+from shared.audio import RATE
 from simulator import line as media
 from simulator.carrier import Carrier, Gateway, WebhookFailed
+from simulator.echo import Echo
 from simulator.line import Line
 from simulator.mouth import FrameClock, Mouth, Spoken
 from simulator.playback import Playback
@@ -64,6 +66,8 @@ class Phone:
         self.record = CallRecord()
         self.playback = Playback(clock())
         """What the caller hears; empty until the first stream opens."""
+        self.echo: Echo | None = None
+        """Of a speakerphone; may be switched in mid-call."""
         self._http = http
         self._carrier = Carrier(http, gateway, self.id, caller, dialled)
         self._mouth = Mouth()
@@ -98,12 +102,20 @@ class Phone:
             raise CallOver(self.record.ended)
 
     async def speak(self, mulaw: bytes) -> Spoken:
-        """Say `mulaw` (8 kHz μ-law); returns when its last sample was sent. Raises CallOver."""
+        """Say `mulaw` (8 kHz μ-law), also over the agent; returns when its last sample was sent. Raises CallOver."""
+        return await self.speak_nowait(mulaw)
+
+    def speak_nowait(self, mulaw: bytes) -> asyncio.Future[Spoken]:
+        """Begin to say `mulaw`, after what is being said. Raises CallOver, as the future does."""
         if self.over:
             raise CallOver(self.record.ended)
         done: asyncio.Future[Spoken] = asyncio.get_running_loop().create_future()
         self._mouth.say(mulaw, done)
-        return await done
+        return done
+
+    def hush(self) -> None:
+        """Stop talking in mid-word; whoever waits is told what was said until now."""
+        self._mouth.hush(self.clock())
 
     async def press(self, digit: str) -> None:
         """Press a key. Raises CallOver; lost, as speech is, while no stream is open."""
@@ -125,7 +137,7 @@ class Phone:
 
     def recording(self) -> tuple[bytes, bytes]:
         """Both sides from the first stream on: what the caller said, and what the caller heard."""
-        end = self.playback.started + len(self._said) / 8000
+        end = self.playback.started + len(self._said) / RATE
         return bytes(self._said), self.playback.between(self.playback.started, end)
 
     def _notify(self) -> None:
@@ -245,6 +257,8 @@ class Phone:
         while True:
             for _ in range(frames.due(self.clock())):
                 frame = self._mouth.next_frame()
+                if self.echo is not None:
+                    frame = self.echo.frame(self.playback, self.playback.started + len(self._said) / RATE, frame)
                 self._said += frame
                 if self._line is None:
                     self.record.lost_frames += 1

@@ -4,8 +4,10 @@ Pure: every method takes the present as `now`, in seconds of any clock that neve
 """
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.audio import RATE, SILENCE, decode
 
@@ -13,14 +15,39 @@ AUDIBLE = 200
 """Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
 MID_REPLY_S = 0.7
 """A buffer that ran dry and went on within this time stuttered; after a longer gap something new began."""
+REST_S = 0.3
+"""A shorter silence is part of what is being said."""
+_REST = round(REST_S * RATE)
 
 _LOUD = np.abs(decode(bytes(range(256))).astype(np.int32)) > AUDIBLE
 
 
+def audible(mulaw: bytes | bytearray) -> npt.NDArray[np.bool_]:
+    """Which samples of `mulaw` can be heard."""
+    return _LOUD[np.frombuffer(mulaw, dtype=np.uint8)]
+
+
 def last_audible(mulaw: bytes | bytearray) -> int | None:
     """The index of the last sample of `mulaw` that can be heard."""
-    loud = np.flatnonzero(_LOUD[np.frombuffer(mulaw, dtype=np.uint8)])
+    loud = np.flatnonzero(audible(mulaw))
     return int(loud[-1]) if len(loud) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Audio as the gateway sent it, or what a clear left of it."""
+
+    start: float
+    """When its first sample plays."""
+    end: float
+    """When its last sample was played."""
+
+
+def _cut_off(spans: list[tuple[int, int]], end: int) -> None:
+    while spans and spans[-1][1] > end:
+        start, _ = spans.pop()
+        if start < end:
+            spans.append((start, end))
 
 
 class Playback:
@@ -31,17 +58,31 @@ class Playback:
         self.started = started
         self.underruns = 0
         """How often the buffer ran dry in mid-reply."""
-        self.clears = 0
+        self.cleared_at: list[float] = []
+        """When the gateway cleared the buffer."""
         self._track = bytearray()
+        self._pieces: list[tuple[int, int]] = []
+        """The (start, end) of each piece in the track."""
         self._marks: deque[tuple[int, str]] = deque()
         self._cut = False
-        self._last_loud: int | None = None
+        self._stretches: list[tuple[int, int]] = []
+        """The (start, end) of what can be heard, short rests included."""
 
     def _position(self, at: float) -> int:
         return max(0, round((at - self.started) * RATE))
 
     def _time(self, position: int) -> float:
         return self.started + position / RATE
+
+    @property
+    def clears(self) -> int:
+        """How often the gateway cleared the buffer."""
+        return len(self.cleared_at)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The pieces that came, in their order, as far as they are played."""
+        return [Piece(self._time(start), self._time(end)) for start, end in self._pieces]
 
     @property
     def ends(self) -> float:
@@ -51,7 +92,7 @@ class Playback:
     @property
     def silent_from(self) -> float:
         """When the last sample that can be heard, of all that came, was played; the start when there is none."""
-        return self.started if self._last_loud is None else self._time(self._last_loud + 1)
+        return self._time(self._stretches[-1][1]) if self._stretches else self.started
 
     def append(self, now: float, mulaw: bytes) -> None:
         """Audio came: it plays after what is queued, or at once."""
@@ -62,9 +103,21 @@ class Playback:
                 self.underruns += 1
             self._track += SILENCE * gap
         self._cut = False
-        if (last := last_audible(mulaw)) is not None:
-            self._last_loud = len(self._track) + last
+        self._stretch(len(self._track), mulaw)
+        if mulaw:
+            self._pieces.append((len(self._track), len(self._track) + len(mulaw)))
         self._track += mulaw
+
+    def _stretch(self, place: int, mulaw: bytes) -> None:
+        loud = np.flatnonzero(audible(mulaw))
+        if not len(loud):
+            return
+        rests = np.flatnonzero(np.diff(loud) > _REST)
+        starts, ends = loud[np.append(0, rests + 1)] + place, loud[np.append(rests, -1)] + place + 1
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            goes_on = bool(self._stretches) and start - self._stretches[-1][1] < _REST
+            begun = self._stretches.pop()[0] if goes_on else start
+            self._stretches.append((begun, end))
 
     def mark(self, name: str) -> None:
         """A mark came: it is due when the audio before it was played."""
@@ -84,14 +137,21 @@ class Playback:
 
     def clear(self, now: float) -> list[str]:
         """The gateway wants silence: drop what was not played yet; returns the marks that it takes along."""
-        self.clears += 1
+        self.cleared_at.append(now)
         return self.drop(now)
 
     def drop(self, now: float) -> list[str]:
         """The stream is gone, or cleared: what was not played yet never will be."""
         self._cut = True
-        del self._track[self._position(now) :]
-        self._last_loud = last_audible(self._track)
+        end = self._position(now)
+        del self._track[end:]
+        _cut_off(self._pieces, end)
+        _cut_off(self._stretches, end)
+        if self._stretches:
+            # A rest at its end is no part of a stretch.
+            start, _ = self._stretches.pop()
+            last = last_audible(self._track[start:])
+            self._stretches.append((start, start + (last or 0) + 1))
         names = [name for _, name in self._marks]
         self._marks.clear()
         return names
@@ -99,13 +159,17 @@ class Playback:
     def first_audible(self, since: float) -> float | None:
         """When the first sample that can be heard plays, at or after `since`; it may lie in the future."""
         position = self._position(since)
-        loud = _LOUD[np.frombuffer(self._track[position:], dtype=np.uint8)]
+        loud = audible(self._track[position:])
         return self._time(position + int(loud.argmax())) if loud.any() else None
 
     def audible(self, now: float) -> bool:
         """Whether something that can be heard plays within 20 ms from `now`."""
         first = self.first_audible(now)
         return first is not None and first < now + 0.02
+
+    def played(self) -> list[tuple[float, float]]:
+        """The (start, end) of each stretch that can be heard, rests below REST_S included; what is queued as well."""
+        return [(self._time(start), self._time(end)) for start, end in self._stretches]
 
     def between(self, start: float, end: float) -> bytes:
         """What was played from `start` to `end`."""

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from shared.audio import FRAME_BYTES, SILENCE
 from simulator.carrier import Gateway
+from simulator.echo import Echo
 from simulator.phone import CallOver, Phone
 from tests.integration.fake_gateway import LOUD, TOKEN, FakeGateway, Stream
 
@@ -32,6 +33,11 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 def phone_to(http: aiohttp.ClientSession, gateway: FakeGateway, **options: Any) -> Phone:
     return Phone(http, Gateway(gateway.url, TOKEN), "+15550100", **options)
+
+
+def heard(stream: Stream) -> bytes:
+    """The caller's audio, as the gateway got it."""
+    return b"".join(base64.b64decode(message["media"]["payload"]) for message in stream.of("media"))
 
 
 async def finished(phone: Phone) -> None:
@@ -91,7 +97,7 @@ async def test_what_is_said_arrives_whole_and_its_end_is_told(
     stream = await gateway.stream(0)
     await stream.until(lambda: bool(stream.of("dtmf")))
     await phone.hang_up()
-    audio = b"".join(base64.b64decode(message["media"]["payload"]) for message in stream.of("media"))
+    audio = heard(stream)
     assert audio.strip(SILENCE) == LOUD * (3 * FRAME_BYTES)
     assert stream.of("dtmf")[0]["dtmf"]["digit"] == "5"
     assert phone.recording()[0].startswith(audio)
@@ -132,7 +138,70 @@ async def test_a_clear_silences_the_agent_and_returns_the_marks(
     assert stream.of("mark")[0]["mark"]["name"] == "never heard"
     assert phone.playback.ends - phone.playback.started < 25
     assert phone.playback.clears == 1
+    assert phone.playback.cleared_at == [pytest.approx(phone.playback.ends, abs=0.001)]
     await phone.hang_up()
+
+
+async def test_a_caller_may_speak_over_the_agent(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    async def greeting(stream: Stream) -> None:
+        await stream.play(LOUD * 8000 * 5)
+        await stream.send("mark", mark={"name": "greeting"})
+
+    gateway.script = greeting
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    await phone.changed(10)
+    spoken = await phone.speak(LOUD * (5 * FRAME_BYTES))
+    assert phone.playback.started <= spoken.began < spoken.voice_at(60) < spoken.ended
+    assert phone.playback.audible(spoken.began) and phone.playback.audible(spoken.ended)
+    stream = await gateway.stream(0)
+    await stream.until(lambda: heard(stream).count(LOUD) == 5 * FRAME_BYTES)
+    assert not stream.of("mark")
+    ((began, ends),) = phone.playback.played()
+    assert ends - began == pytest.approx(5.0)
+    await phone.hang_up()
+
+
+async def test_a_caller_stops_in_mid_sentence(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    sentence, next_one = phone.speak_nowait(LOUD * 8000 * 60), phone.speak_nowait(LOUD)
+    await stream.until(lambda: heard(stream).count(LOUD) >= 3 * FRAME_BYTES)
+    phone.hush()
+    spoken, unsaid = await sentence, await next_one
+    frames = len(spoken.times)
+    assert 3 <= frames < 500
+    assert unsaid.began == unsaid.ended
+    await phone.speak(SILENCE * FRAME_BYTES)
+    await phone.hang_up()
+    await stream.until(lambda: stream.closed)
+    assert heard(stream).strip(SILENCE) == LOUD * (frames * FRAME_BYTES)
+
+
+async def test_a_speakerphone_returns_the_agents_voice_until_it_is_switched_off(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    async def talk(stream: Stream) -> None:
+        await stream.play(LOUD * 8000 * 60)
+
+    gateway.script = talk
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await phone.speak(SILENCE * (10 * FRAME_BYTES))
+    phone.echo = Echo(delay_ms=40, gain_db=0.0)
+    await stream.until(lambda: heard(stream).count(LOUD) >= 5 * FRAME_BYTES)
+    phone.echo = None
+    await phone.speak(SILENCE * (2 * FRAME_BYTES))
+    await phone.hang_up()
+    await stream.until(lambda: stream.closed)
+    audio = heard(stream)
+    returned = audio.strip(SILENCE)
+    assert audio.index(LOUD) >= 10 * FRAME_BYTES
+    assert returned == LOUD * len(returned)
+    assert audio.endswith(SILENCE * (2 * FRAME_BYTES))
+    assert phone.recording()[0].startswith(audio)
 
 
 async def test_when_the_socket_closes_the_next_verb_runs(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:

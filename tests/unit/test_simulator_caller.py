@@ -24,13 +24,16 @@ class FakePhone:
         self.now = 0.0
         self.over = False
         self.playback = Playback(0.0)
-        self._plan: list[tuple[float, Callable[[], None]]] = []
+        self._plan: list[tuple[float, Callable[[], object]]] = []
 
     def clock(self) -> float:
         return self.now
 
     def plan(self, at: float, audio: bytes) -> None:
         self._plan.append((at, lambda: self.playback.append(self.now, audio)))
+
+    def plan_clear(self, at: float) -> None:
+        self._plan.append((at, lambda: self.playback.clear(self.now)))
 
     def plan_end(self, at: float) -> None:
         def end() -> None:
@@ -145,6 +148,96 @@ async def test_without_a_greeting_the_caller_begins() -> None:
     phone = FakePhone()
     assert await Caller(phone, PATIENCE).hear_greeting() == b""
     assert phone.now == pytest.approx(5.0)
+
+
+async def test_a_reply_is_known_when_its_first_sound_is_queued() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(0.5))
+    phone.plan(4.0, SILENCE * RATE + loud(1.0))
+    caller = Caller(phone, PATIENCE)
+    assert await caller.wait_for_reply(0.0, 10) == pytest.approx(1.0)
+    assert await caller.wait_for_reply(2.0, 10) == pytest.approx(5.0)
+    assert phone.now == pytest.approx(4.0)
+    assert await caller.wait_for_reply(8.0, 1.5) is None
+    assert phone.now == pytest.approx(5.5)
+
+
+async def test_quiet_is_awaited_no_longer_than_asked() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(3.0))
+    await phone.changed(1.5)
+    caller = Caller(phone, PATIENCE)
+    assert not await caller.wait_until_quiet(1.0)
+    assert phone.now == pytest.approx(2.0)
+    assert await caller.wait_until_quiet(10)
+    assert phone.now == pytest.approx(4.7)
+
+
+async def test_a_caller_waits_until_the_next_reply_has_been_heard_for_a_while() -> None:
+    phone = FakePhone()
+    phone.plan(2.0, SILENCE * 800 + loud(5.0))
+    assert await Caller(phone, PATIENCE).wait_playing(800, 10)
+    assert phone.now == pytest.approx(2.9)
+
+
+async def test_what_was_heard_of_the_current_reply_before_counts() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(5.0))
+    await phone.changed(1.0)
+    await phone.changed(1.5)
+    assert phone.now == 2.5
+    assert await Caller(phone, PATIENCE).wait_playing(2000, 10)
+    assert phone.now == pytest.approx(3.0)
+    assert await Caller(phone, PATIENCE).wait_playing(500, 10)
+    assert phone.now == pytest.approx(3.0)
+
+
+async def test_a_reply_that_is_over_does_not_count() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(2.0))
+    phone.plan(6.0, loud(2.0))
+    await phone.changed(1.0)
+    await phone.changed(4.0)
+    assert await Caller(phone, PATIENCE).wait_playing(500, 10)
+    assert phone.now == pytest.approx(6.5)
+
+
+async def test_pauses_within_a_reply_are_not_heard() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(0.4) + SILENCE * bytes_of(500) + loud(5.0))
+    assert await Caller(phone, PATIENCE).wait_playing(1000, 10)
+    assert phone.now == pytest.approx(1.0 + 1.0 + 0.5)
+
+
+async def test_a_clear_ends_the_reply_and_what_comes_next_counts_from_its_beginning() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(5.0))
+    phone.plan_clear(1.5)
+    phone.plan(1.8, loud(5.0))
+    assert await Caller(phone, PATIENCE).wait_playing(800, 10)
+    assert phone.now == pytest.approx(2.6)
+
+
+async def test_waiting_for_no_time_is_waiting_for_the_first_sound() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(1.0))
+    assert await Caller(phone, PATIENCE).wait_playing(0, 10)
+    assert phone.now == pytest.approx(1.0, abs=0.002)
+
+
+async def test_a_reply_that_is_too_short_is_told() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(1.0))
+    assert not await Caller(phone, PATIENCE).wait_playing(1500, 4)
+    assert phone.now == pytest.approx(4.0)
+
+
+async def test_waiting_for_a_reply_to_play_ends_with_the_call() -> None:
+    phone = FakePhone()
+    phone.plan(1.0, loud(0.2))
+    phone.plan_end(2.0)
+    assert not await Caller(phone, PATIENCE).wait_playing(500, 60)
+    assert phone.now == pytest.approx(2.0)
 
 
 def test_a_voice_has_no_silence_around_its_words() -> None:

@@ -88,7 +88,7 @@ def test_a_clear_drops_what_was_not_played_and_returns_all_its_marks() -> None:
     assert playback.due(START + 0.2) == ["heard"]
     assert playback.clear(START + 0.2) == ["unheard", "unheard too"]
     assert playback.ends == pytest.approx(START + 0.2)
-    assert playback.clears == 1
+    assert (playback.clears, playback.cleared_at) == (1, [START + 0.2])
     assert playback.between(START, START + 0.4) == tone(200) + silence(200)
     assert playback.due(START + 9) == []
 
@@ -97,7 +97,7 @@ def test_dropping_because_the_stream_is_gone_is_not_the_gateways_clear() -> None
     playback = Playback(START)
     playback.append(START, tone(300))
     assert playback.drop(START + 0.1) == []
-    assert playback.clears == 0
+    assert (playback.clears, playback.cleared_at) == (0, [])
     assert playback.ends == pytest.approx(START + 0.1)
 
 
@@ -133,3 +133,93 @@ def test_the_silence_after_the_last_sound_counts_from_that_sound() -> None:
     assert playback.silent_from == pytest.approx(START + 5.6)
     playback.clear(START + 0.05)
     assert playback.silent_from == pytest.approx(START + 0.05)
+
+
+def test_after_a_clear_the_track_goes_on_when_audio_comes() -> None:
+    playback = Playback(START)
+    playback.append(START, tone(1000))
+    playback.clear(START + 0.3)
+    playback.append(START + 0.8, tone(200))
+    playback.clear(START + 0.9)
+    assert playback.cleared_at == [START + 0.3, START + 0.9]
+    assert playback.between(START, START + 1.1) == tone(300) + silence(500) + tone(100) + silence(200)
+
+
+def places(playback: Playback) -> list[tuple[float, float]]:
+    return [(round(piece.start - START, 6), round(piece.end - START, 6)) for piece in playback.pieces]
+
+
+def test_the_pieces_tell_when_what_the_gateway_sent_is_played() -> None:
+    playback = Playback(START)
+    playback.append(START + 0.1, tone(100))
+    playback.append(START + 0.15, b"")
+    playback.append(START + 0.15, silence(200))
+    playback.append(START + 0.9, tone(50))
+    assert places(playback) == [(0.1, 0.2), (0.2, 0.4), (0.9, 0.95)]
+
+
+def test_after_a_clear_only_what_was_played_counts() -> None:
+    playback = Playback(START)
+    for _ in range(4):
+        playback.append(START, tone(100))
+    playback.clear(START + 0.25)
+    assert places(playback) == [(0.0, 0.1), (0.1, 0.2), (0.2, 0.25)]
+    playback.append(START + 0.5, tone(100))
+    playback.drop(START + 0.5)
+    assert places(playback) == [(0.0, 0.1), (0.1, 0.2), (0.2, 0.25)]
+
+
+@pytest.mark.parametrize(("rest_ms", "stretches"), [(0, 1), (250, 1), (299, 1), (301, 2), (2000, 2)])
+def test_a_short_rest_is_part_of_what_is_played_and_a_long_one_is_not(rest_ms: int, stretches: int) -> None:
+    playback = Playback(START)
+    playback.append(START + 1, tone(100) + silence(rest_ms) + tone(100))
+    played = playback.played()
+    assert len(played) == stretches
+    assert played[0][0] == pytest.approx(START + 1)
+    assert played[-1][1] == pytest.approx(START + 1.2 + rest_ms / 1000)
+
+
+def test_what_is_played_ends_with_the_last_sound_before_a_clear() -> None:
+    playback = Playback(START)
+    assert playback.played() == []
+    playback.append(START, silence(500) + tone(1000))
+    playback.append(START, silence(400) + tone(1000))
+    playback.clear(START + 1.2)
+    playback.append(START + 2, silence(300))
+    assert playback.played() == [pytest.approx((START + 0.5, START + 1.2))]
+
+
+def test_sounds_that_come_in_pieces_are_one_stretch_when_the_rests_between_are_short() -> None:
+    playback = Playback(START)
+    for _ in range(3):
+        playback.append(START, tone(100) + silence(100))
+    playback.append(START, silence(250) + tone(50))
+    assert playback.played() == [pytest.approx((START, START + 0.5)), pytest.approx((START + 0.85, START + 0.9))]
+
+
+def test_a_clear_within_a_rest_leaves_the_sound_before_it() -> None:
+    playback = Playback(START)
+    playback.append(START, tone(100) + silence(200) + tone(100))
+    playback.clear(START + 0.2)
+    assert playback.played() == [pytest.approx((START, START + 0.1))]
+    assert playback.silent_from == pytest.approx(START + 0.1)
+    playback.append(START + 0.25, tone(100))
+    assert playback.played() == [pytest.approx((START, START + 0.35))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_stretches_are_those_of_the_whole_track_however_it_came(seed: int) -> None:
+    random, playback, now = np.random.default_rng(seed), Playback(START), START
+    for _ in range(60):
+        now += float(random.exponential(0.15))
+        if random.random() < 0.15:
+            playback.clear(now)
+        else:
+            playback.append(now, silence(random.uniform(0, 300)) + tone(random.uniform(0, 80)))
+    whole = Playback(START)
+    whole.append(START, playback.between(START, playback.ends))
+    assert playback.clears > 0
+    assert playback.played() == [pytest.approx(stretch) for stretch in whole.played()]
+    assert playback.silent_from == whole.silent_from
+    for piece, following in zip(playback.pieces, playback.pieces[1:], strict=False):
+        assert piece.start < piece.end <= following.start
