@@ -7,6 +7,8 @@ Handler = Callable[[str, bytes], Awaitable[None]]
 """Receives (subject, payload). Must not block: the messages of a subscription wait for each other."""
 Responder = Callable[[bytes], Awaitable[bytes]]
 """Answers a request."""
+MAX_OBJECT_BYTES = 1024 * 1024
+"""What an object store takes as one value."""
 
 
 class BusError(Exception):
@@ -58,6 +60,16 @@ class Bucket(Protocol):
         """All keys that have a value."""
 
 
+class ObjectStore(Protocol):
+    """Values of up to MAX_OBJECT_BYTES, too large for a bucket. All methods raise BusError, after seconds at most."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value of `key`, or None."""
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Set `key`. Of two puts at the same time one wins, whole."""
+
+
 class Bus(Protocol):
     """A connection to the broker. Subjects may hold wildcards where they are listened to."""
 
@@ -94,6 +106,9 @@ class Bus(Protocol):
 
     async def bucket(self, name: str, ttl_s: float) -> Bucket:
         """The key-value bucket `name`, made if need be; keys live `ttl_s` after their last put."""
+
+    async def objects(self, name: str, ttl_s: float) -> ObjectStore:
+        """The object store `name`, made if need be; values live `ttl_s` after their put. Raises BusError."""
 
     async def close(self) -> None:
         """Send what is buffered and disconnect."""

@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared import subjects
-from shared.bus import Bucket, Bus, Handler, Subscription
+from shared.bus import Bucket, Bus, Handler, ObjectStore, Subscription
 from shared.messages import MESSAGES, AudioIn, AudioOut, BadFrame, LeaseChanged, Message
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -149,6 +149,10 @@ class CallChannel:
     async def bucket(self, name: str, ttl_s: float) -> Bucket:
         """The key-value bucket `name`, for what must outlive the worker. Raises BusError."""
         return await self._bus.bucket(name, ttl_s)
+
+    async def objects(self, name: str, ttl_s: float) -> ObjectStore:
+        """The object store `name`, for what is too large for a bucket. Raises BusError."""
+        return await self._bus.objects(name, ttl_s)
 
     async def flush(self) -> None:
         """Return when the broker knows all subscriptions of this channel."""

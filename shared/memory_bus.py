@@ -4,7 +4,18 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 
-from shared.bus import Bucket, Handler, NoResponders, RequestTimeout, Responder, Subscription, WrongRevision
+from shared.bus import (
+    MAX_OBJECT_BYTES,
+    Bucket,
+    BusError,
+    Handler,
+    NoResponders,
+    ObjectStore,
+    RequestTimeout,
+    Responder,
+    Subscription,
+    WrongRevision,
+)
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -78,6 +89,19 @@ class _MemoryBucket:
         return list(self._values)
 
 
+class _MemoryObjects:
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        return self._values.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        if len(value) > MAX_OBJECT_BYTES:
+            raise BusError(f"{key}: {len(value)} bytes are more than an object may have")
+        self._values[key] = value
+
+
 class MemoryBus:
     """Keeps what was published in `published`, so that a test can look."""
 
@@ -87,6 +111,7 @@ class MemoryBus:
         self.listeners: list[_Listener] = []
         self.responders: list[_Responder] = []
         self._buckets: dict[str, _MemoryBucket] = {}
+        self._objects: dict[str, _MemoryObjects] = {}
         self.connected = True
 
     async def publish(self, subject: str, payload: bytes) -> None:
@@ -137,6 +162,9 @@ class MemoryBus:
 
     async def bucket(self, name: str, ttl_s: float) -> Bucket:
         return self._buckets.setdefault(name, _MemoryBucket())
+
+    async def objects(self, name: str, ttl_s: float) -> ObjectStore:
+        return self._objects.setdefault(name, _MemoryObjects())
 
     async def close(self) -> None:
         self.connected = False

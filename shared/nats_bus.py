@@ -28,11 +28,13 @@ from shared.bus import (
     Disconnected,
     Handler,
     NoResponders,
+    ObjectStore,
     RequestTimeout,
     Responder,
     WrongRevision,
 )
 from shared.bus import Subscription as SubscriptionProtocol
+from shared.nats_objects import open_objects
 
 log = structlog.get_logger()
 
@@ -184,6 +186,9 @@ class NatsBus:
             except BadRequestError:
                 # Another process made it in between.
                 return _Bucket(await self._stream.key_value(name))
+
+    async def objects(self, name: str, ttl_s: float) -> ObjectStore:
+        return await open_objects(self._stream, name, ttl_s)
 
     async def close(self) -> None:
         if self._tasks:

@@ -37,12 +37,17 @@ class Captions:
         self._text += text
 
     def align(self, chars: Sequence[str], starts_ms: Sequence[int], durations_ms: Sequence[int]) -> None:
-        """The provider's times for its next stretch of audio, relative to where the stretch before it ended."""
+        """The provider's times for its next stretch of audio.
+
+        They count from where the stretch before it ended, or from some earlier point: characters follow each other
+        without a gap, so the time at which the first begins tells.
+        """
         ends = [start + duration for start, duration in zip(starts_ms, durations_ms, strict=False)]
         timed = [(char, end) for group, end in zip(chars, ends, strict=False) for char in group if not char.isspace()]
         told_again = self._told_again("".join(char for char, _ in timed))
         self._estimating = told_again is None
-        base = self._pass_began_ms if told_again else self._aligned_ms
+        first_ms = next((start for start, end in zip(starts_ms, ends, strict=False) if end > start), 0)
+        base = self._pass_began_ms if told_again else max(0, self._aligned_ms - first_ms)
         for _, end_ms in timed[told_again:] if told_again is not None else ():
             self._found += len(self._text[self._found :]) - len(self._text[self._found :].lstrip()) + 1
             self._marks.append((base + end_ms, self._found))
@@ -57,6 +62,19 @@ class Captions:
             if before.endswith(spoken[:count]) and after.startswith(spoken[count:]):
                 return count
         return None
+
+    @property
+    def estimating(self) -> bool:
+        """The provider told no times, or none that fit the text."""
+        return self._estimating
+
+    def word_ends(self) -> list[int]:
+        """Where the words that `until` has not passed yet are over, as far as their times are known, in ms."""
+        return [end_ms for end_ms, index in self._marks if self._text[index : index + 1].strip() == ""]
+
+    def all_said(self, ms: float) -> bool:
+        """Whether all of the text so far is over at `ms`."""
+        return not self._text[self._found :].strip() and all(end_ms <= ms for end_ms, _ in self._marks)
 
     def until(self, ms: float) -> str:
         """The words said up to `ms` of the reply's audio that were not given yet, with their white space."""

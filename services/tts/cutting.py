@@ -1,16 +1,18 @@
-"""Cuts spoken text into the pieces that travel: on word boundaries, some 200 ms each."""
+"""Cuts speech into the pieces that travel: they end where words end, so that it is known to the word what was heard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from shared.audio import bytes_of, decode
+from services.tts.captions import Captions
+from shared.audio import RATE, bytes_of, decode
 from shared.espeak import Speech
 
-_LONGEST = bytes_of(250)
+LONGEST = bytes_of(250)
 _SHORTEST = bytes_of(100)
+"""Words that are over sooner travel with the next one: each piece costs a mark."""
 _QUIET = 200
 """Samples below this are the silence after the last word."""
 _KEEP = bytes_of(20)
@@ -18,7 +20,7 @@ _KEEP = bytes_of(20)
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A stretch of audio and the words that end in it."""
+    """A stretch of audio and the words that end with it; no words: a word is longer than the stretch."""
 
     mulaw: bytes
     text: str
@@ -26,9 +28,23 @@ class Cut:
 
 def split(mulaw: bytes) -> list[bytes]:
     """`mulaw` in equal parts of 250 ms at most."""
-    count = max(1, -(-len(mulaw) // _LONGEST))
+    count = max(1, -(-len(mulaw) // LONGEST))
     edges = [len(mulaw) * index // count for index in range(count + 1)]
     return [mulaw[start:end] for start, end in pairwise(edges)]
+
+
+def _spread(mulaw: bytes, text: str) -> list[Cut]:
+    """`text` comes with the end of its audio."""
+    *parts, final = split(mulaw)
+    return [*(Cut(part, "") for part in parts), Cut(final, text)]
+
+
+def _far_enough(ends: Iterable[int], begin: int) -> Iterator[int]:
+    """Those of the word ends (bytes, growing) at which a piece may end."""
+    for end in ends:
+        if end - begin >= _SHORTEST:
+            yield end
+            begin = end
 
 
 def _without_tail(mulaw: bytes) -> bytes:
@@ -36,8 +52,8 @@ def _without_tail(mulaw: bytes) -> bytes:
     return mulaw[: int(loud[-1]) + _KEEP] if len(loud) else b""
 
 
-def _words(speech: Speech, text: str, length: int) -> Iterator[tuple[int, int]]:
-    """Where each word begins: (index in the text, byte of the audio), both growing.
+def _word_starts(speech: Speech, text: str, length: int) -> Iterator[tuple[int, int]]:
+    """Where each word but the first begins, and so the one before it ends: (byte of the audio, index in the text).
 
     espeak tells several words for one written number, and places inside it: only the starts of written words count.
     """
@@ -45,28 +61,67 @@ def _words(speech: Speech, text: str, length: int) -> Iterator[tuple[int, int]]:
     for word in speech.words:
         index, byte = word.position, bytes_of(word.start_ms)
         if last_index < index < len(text) and last_byte < byte < length and text[index - 1].isspace():
-            yield index, byte
+            yield byte, index
             last_index, last_byte = index, byte
 
 
 def cut(speech: Speech, text: str) -> list[Cut]:
-    """The pieces of `text` as `speech` says it; their texts concatenated are `text`.
-
-    A word longer than a piece is spread over several, and its text comes with the last of them. Nothing for
-    a text without a sound.
-    """
+    """The pieces of `text` as `speech` says it; their texts concatenated are `text`. None if it has no sound."""
     mulaw = _without_tail(speech.mulaw)
     if not mulaw:
         return []
-    starts = [(0, 0), *_words(speech, text, len(mulaw)), (len(text), len(mulaw))]
-    cuts: list[Cut] = []
-    begin = starts[0]
-    for end, following in zip(starts[1:], [*starts[2:], None], strict=True):
-        fits = following is not None and following[1] - begin[1] <= _LONGEST
-        if following is not None and (fits or end[1] - begin[1] < _SHORTEST):
-            continue
-        *parts, final = split(mulaw[begin[1] : end[1]])
-        cuts += [Cut(part, "") for part in parts]
-        cuts.append(Cut(final, text[begin[0] : end[0]]))
-        begin = end
-    return cuts
+    starts = dict(_word_starts(speech, text, len(mulaw)))
+    edges = [0, *_far_enough(starts, 0), len(mulaw)]
+    indices = [0, *(starts[byte] for byte in edges[1:-1]), len(text)]
+    return [
+        piece
+        for (begin, end), (first, last) in zip(pairwise(edges), pairwise(indices), strict=True)
+        for piece in _spread(mulaw[begin:end], text[first:last])
+    ]
+
+
+class Cutter:
+    """Cuts the audio of one reply while it arrives, at the word ends that its captions know of by then.
+
+    Audio within a word does not wait for the word's end, unless it is shorter than a piece should be.
+    """
+
+    def __init__(self, captions: Captions) -> None:
+        """Nothing has arrived yet."""
+        self.captions = captions
+        self._held = b""
+        self._cut_at = 0
+        """Where the held audio begins in the reply, in bytes."""
+        self._word_ended = 0
+
+    def feed(self, mulaw: bytes) -> list[Cut]:
+        """The pieces that are complete with the next audio of the reply; its times go to the captions before."""
+        self._held += mulaw
+        arrived = self._cut_at + len(self._held)
+        if self.captions.estimating:
+            self._word_ended = arrived
+            parts = split(self._held)
+            return [piece for part in parts for piece in self._to(self._cut_at + len(part))]
+        known = sorted(byte for byte in map(bytes_of, self.captions.word_ends()) if self._cut_at < byte <= arrived)
+        ends = list(_far_enough(known, self._word_ended))
+        if self.captions.all_said(arrived * 1000 / RATE):
+            if ends and ends[-1] == known[-1] and arrived - ends[-1] < _SHORTEST:
+                # Only the end of its sound.
+                ends.pop()
+            ends.append(arrived)
+        pieces = [piece for end in ends for piece in self._to(end)]
+        self._word_ended = self._cut_at if ends else self._word_ended
+        if len(self._held) >= _SHORTEST:
+            pieces += _spread(self._held, "")
+            self._cut_at, self._held = arrived, b""
+        return pieces
+
+    def rest(self) -> bytes:
+        """The audio that is still held back: less than 100 ms."""
+        return self._held
+
+    def _to(self, end: int) -> list[Cut]:
+        """The held audio up to the byte `end` of the reply, with the words that are over there."""
+        size = end - self._cut_at
+        mulaw, self._held, self._cut_at = self._held[:size], self._held[size:], end
+        return _spread(mulaw, self.captions.until(end * 1000 / RATE)) if mulaw else []

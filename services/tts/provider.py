@@ -9,13 +9,13 @@ from shared.agents import TtsProfile
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some 100-250 ms of a reply."""
+    """Some 100-250 ms of a reply, up to the end of a word; what is within a longer word has no text."""
 
     generation: int
     mulaw: bytes
     """8 kHz μ-law; empty only when `last`."""
     text: str
-    """The words it says with their trailing white space; concatenated they are the reply's text."""
+    """The words that end in it with their trailing white space; concatenated they are the reply's text."""
     last: bool = False
 
 

@@ -1,5 +1,6 @@
 """The tts stage: which voice speaks in a call."""
 
+from services.tts.greetings import Greetings
 from services.tts.provider import Open
 from services.tts.providers import offline
 from services.tts.session import TtsSession
@@ -16,6 +17,7 @@ class TtsStage:
     def __init__(self, settings: Settings) -> None:
         """A vendor serves when its key is set."""
         self._default = settings.tts
+        self._greetings = Greetings()
         self._providers: dict[str, Open] = {"offline": offline.open_voice}
         if settings.elevenlabs_api_key.get_secret_value():
             # Its SDK takes a third of a second and some 30 MB: not in a process that speaks offline.
@@ -27,7 +29,7 @@ class TtsStage:
         provider = call.profile.tts.provider or self._default
         if provider not in self._providers:
             raise CannotServe(f"the agent speaks through {provider}: set {provider.upper()}_API_KEY for its workers")
-        session = TtsSession(call, provider)
+        session = TtsSession(call, provider, self._greetings)
         synthesizer = await self._providers[provider](call.profile.tts, session.deliver, call.fail)
         try:
             await session.begin(synthesizer)

@@ -1,15 +1,17 @@
 """The contract of a bus, passed by the real one and by the one in memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from shared import nats_bus
-from shared.bus import Bus, NoResponders, RequestTimeout, WrongRevision
+from shared import nats_bus, nats_objects
+from shared.bus import MAX_OBJECT_BYTES, Bus, BusError, NoResponders, RequestTimeout, WrongRevision
 from shared.memory_bus import MemoryBus
+from shared.nats_bus import NatsBus
 
 
 @pytest_asyncio.fixture(params=["memory", "nats"])
@@ -132,3 +134,98 @@ async def test_a_recorded_event_is_heard_too(any_bus: Bus) -> None:
     await any_bus.flush()
     await any_bus.record(f"call.{call}.event.started", b"{}")
     assert await inbox.next() == (f"call.{call}.event.started", b"{}")
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000, 128 * 1024, 300_000, MAX_OBJECT_BYTES])
+async def test_an_object_comes_back_as_it_was_put(any_bus: Bus, size: int) -> None:
+    store, key, value = await any_bus.objects("test-objects", 60), uuid4().hex, os.urandom(size)
+    assert await store.get(key) is None
+    await store.put(key, value)
+    assert await store.get(key) == value
+    assert await (await any_bus.objects("test-objects", 60)).get(key) == value
+    assert await (await any_bus.objects("test-others", 60)).get(key) is None
+
+
+async def test_an_object_is_replaced_whole(any_bus: Bus) -> None:
+    store, key = await any_bus.objects("test-objects", 60), uuid4().hex
+    await store.put(key, b"1" * 300_000)
+    await store.put(key, b"2" * 10)
+    assert await store.get(key) == b"2" * 10
+
+
+async def test_of_objects_put_at_the_same_time_one_wins_whole(any_bus: Bus) -> None:
+    store, key = await any_bus.objects("test-objects", 60), uuid4().hex
+    values = [bytes([number]) * 200_000 for number in range(6)]
+    reading = [asyncio.create_task(store.get(key)) for _ in range(6)]
+    await asyncio.gather(*(store.put(key, value) for value in values))
+    assert await store.get(key) in values
+    assert set(await asyncio.gather(*reading)) <= {None, *values}
+
+
+async def test_an_object_that_is_too_large_is_refused(any_bus: Bus) -> None:
+    store, key = await any_bus.objects("test-objects", 60), uuid4().hex
+    with pytest.raises(BusError, match="more than an object may have"):
+        await store.put(key, b"x" * (MAX_OBJECT_BYTES + 1))
+    assert await store.get(key) is None
+
+
+async def test_a_store_that_many_processes_make_at_the_same_time_is_one(any_bus: Bus) -> None:
+    name = f"test-{uuid4().hex}"
+    stores = await asyncio.gather(*(any_bus.objects(name, ttl_s) for ttl_s in (60, 120, 60)))
+    await stores[0].put("key", b"value")
+    assert [await store.get("key") for store in stores] == [b"value"] * 3
+
+
+async def test_an_object_expires_after_the_ttl_of_its_store(bus: NatsBus) -> None:
+    store = await bus.objects(f"test-{uuid4().hex}", 0.3)
+    await store.put("key", b"value")
+    async with asyncio.timeout(10):
+        while await store.get("key") is not None:
+            await asyncio.sleep(0.05)
+
+
+async def test_an_object_whose_chunks_are_gone_is_gone_and_not_waited_for(bus: NatsBus) -> None:
+    name = f"test-{uuid4().hex}"
+    store = await bus.objects(name, 60)
+    await store.put("key", b"value")
+    await bus._stream.purge_stream(f"OBJ_{name}", subject=f"$O.{name}.C.>")
+    async with asyncio.timeout(1):
+        assert await store.get("key") is None
+    await store.put("key", b"new")
+    assert await store.get("key") == b"new"
+
+
+async def test_a_damaged_object_is_an_error(bus: NatsBus) -> None:
+    name = f"test-{uuid4().hex}"
+    store = await bus.objects(name, 60)
+    await store.put("key", b"value")
+    chunk = await bus._stream.get_msg(f"OBJ_{name}", seq=1, subject=f"$O.{name}.C.>", next=True)
+    await bus._stream.purge_stream(f"OBJ_{name}", subject=chunk.subject)
+    await bus._stream.publish(chunk.subject or "", b"wrong")
+    with pytest.raises(BusError, match="damaged"):
+        await store.get("key")
+
+
+async def test_a_store_that_was_deleted_is_an_error_and_can_be_made_again(bus: NatsBus) -> None:
+    name = f"test-{uuid4().hex}"
+    store = await bus.objects(name, 60)
+    await bus._stream.delete_object_store(name)
+    with pytest.raises(BusError):
+        await store.put("key", b"value")
+    await (await bus.objects(name, 60)).put("key", b"value")
+    assert await store.get("key") == b"value"
+
+
+async def test_a_broker_that_does_not_answer_is_not_waited_for_long(
+    bus: NatsBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await bus.objects("test-objects", 60)
+    monkeypatch.setattr(nats_objects, "_WAIT_S", 0.05)
+
+    async def never(*args: object, **kwargs: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bus._control, "request", never)
+    for ask in (store.get("key"), store.put("key", b"value"), bus.objects("test-objects", 60)):
+        with pytest.raises(RequestTimeout):
+            await asyncio.wait_for(ask, 2)

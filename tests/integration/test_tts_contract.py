@@ -127,6 +127,32 @@ async def test_words_come_with_their_sound_and_not_in_advance(voice: Synthesizer
         assert not piece.text or piece.text[-1].isspace() or heard_chars == len(REPLY)
 
 
+ADDRESS = "You find us at number twelve Harbour Street, opposite the vegetarian restaurant. "
+
+
+async def test_pieces_end_where_words_end(voice: Synthesizer, ear: Ear) -> None:
+    begins_ms = {word.position: word.start_ms for word in espeak.speak(ADDRESS).words}
+    await say(voice, 1, ADDRESS)
+    chars = end_ms = 0
+    for piece in (await ear.reply(1))[:-1]:
+        chars, end_ms = chars + len(piece.text), end_ms + duration_ms(piece.mulaw)
+        if piece.text and chars < len(ADDRESS):
+            # A vendor's word is over before the space that follows it.
+            assert begins_ms[chars] - 100 < end_ms <= begins_ms[chars] + 1
+
+
+async def test_a_word_shares_its_piece_only_if_it_is_short(voice: Synthesizer, ear: Ear) -> None:
+    begins_ms = [word.start_ms for word in espeak.speak(ADDRESS).words]
+    await say(voice, 1, ADDRESS)
+    spoken = [len(piece.text.split()) for piece in await ear.reply(1) if piece.text.strip()]
+    assert sum(spoken) == len(ADDRESS.split())
+    for index, count in enumerate(spoken):
+        first = sum(spoken[:index])
+        # A vendor's word is over before the space that follows it, so it may be shorter than espeak's.
+        assert begins_ms[first + count - 1] - begins_ms[first] < 150
+    assert spoken.count(1) > len(spoken) / 2
+
+
 async def test_the_first_clause_is_heard_before_the_reply_is_complete(voice: Synthesizer, ear: Ear) -> None:
     await voice.speak(1, CLAUSES[0])
     await ear.until(lambda: bool(ear.pieces))

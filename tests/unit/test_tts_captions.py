@@ -34,6 +34,43 @@ def test_times_are_relative_to_the_stretch_before() -> None:
     assert captions.until(8 * MS) == "two. "
 
 
+def test_a_character_that_reaches_into_the_next_stretch_shifts_nothing() -> None:
+    captions = Captions()
+    captions.add("One two. ")
+    captions.align("One", [0, 50, 100], [50, 50, 120])
+    captions.align(" two. ", [20, 50, 100, 150, 200, 250], [30, 50, 50, 50, 50, 50])
+    assert captions.word_ends() == [220, 450]
+
+
+def test_times_may_count_from_the_beginning_of_the_reply() -> None:
+    captions = Captions()
+    captions.add("One two. ")
+    captions.align("One ", [0, 50, 100, 150], [50] * 4)
+    captions.align("two. ", [200, 250, 300, 350, 400], [50] * 5)
+    assert captions.word_ends() == [150, 400]
+
+
+def test_the_word_ends_are_those_that_were_not_passed_yet() -> None:
+    captions = Captions()
+    assert captions.word_ends() == []
+    captions.add("One two. Thr")
+    told(captions, "One two. Th")
+    assert captions.word_ends() == [3 * MS, 8 * MS]
+    captions.until(3 * MS)
+    assert captions.word_ends() == [8 * MS]
+
+
+def test_all_is_said_when_every_character_was_found_and_passed() -> None:
+    captions = Captions()
+    assert captions.all_said(0)
+    captions.add("One two. ")
+    told(captions, "One two")
+    assert not captions.all_said(1000)
+    captions.align(".", [0], [MS])
+    assert captions.all_said(1000)
+    assert not captions.all_said(7 * MS)
+
+
 def test_a_word_split_between_messages_stays_whole() -> None:
     captions = Captions()
     captions.add("another one")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tts.cutting import cut, split
+from services.tts.captions import Captions
+from services.tts.cutting import Cut, Cutter, cut, split
 from shared import espeak
 from shared.audio import SILENCE, bytes_of, decode, duration_ms
 from shared.espeak import Speech, SpokenWord
@@ -47,16 +48,34 @@ def test_a_piece_ends_where_its_last_word_ends() -> None:
     assert [(duration_ms(part.mulaw), part.text) for part in parts] == [(200, "One "), (200, "two "), (200, "three")]
 
 
-def test_short_words_travel_together() -> None:
+def test_a_word_travels_with_the_next_only_if_it_is_shorter_than_a_piece() -> None:
     text = "I am it"
     words = (SpokenWord(0, 0), SpokenWord(2, 60), SpokenWord(5, 120))
     parts = cut(Speech(b"\x00" * bytes_of(240), words), text)
-    assert [part.text for part in parts] == ["I am it"]
+    assert [(duration_ms(part.mulaw), part.text) for part in parts] == [(120, "I am "), (120, "it")]
+
+
+def test_a_short_last_word_is_a_piece_of_its_own() -> None:
+    parts = cut(Speech(b"\x00" * bytes_of(260), (SpokenWord(0, 0), SpokenWord(4, 200))), "Ask it")
+    assert [(duration_ms(part.mulaw), part.text) for part in parts] == [(200, "Ask "), (60, "it")]
 
 
 def test_the_text_of_a_long_word_comes_with_its_end() -> None:
     parts = cut(Speech(b"\x00" * bytes_of(600), (SpokenWord(0, 0),)), "Vegetarian ")
     assert [part.text for part in parts] == ["", "", "Vegetarian "]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_text_ends_where_espeak_begins_the_next_word(text: str) -> None:
+    speech = espeak.speak(text)
+    # espeak tells a long number as several words at the same place.
+    begins = {word.position: bytes_of(word.start_ms) for word in reversed(speech.words)}
+    parts = cut(speech, text)
+    chars = end = 0
+    for part in parts[:-1]:
+        chars, end = chars + len(part.text), end + len(part.mulaw)
+        if part.text:
+            assert begins[chars] == end
 
 
 def test_a_text_without_a_sound_makes_no_piece() -> None:
@@ -79,6 +98,82 @@ def test_whatever_the_engine_says_of_words_the_text_stays_whole(text: str, words
     parts = cut(speech, text)
     assert "".join(part.text for part in parts) == text
     assert len(b"".join(part.mulaw for part in parts)) == 16000
+
+
+MS = 20
+"""How long each character lasts in the streams below."""
+
+
+def stream(text: str, *messages_ms: int) -> list[Cut]:
+    """The pieces of `text` when it comes in messages of such lengths, each with the times of its characters."""
+    captions = Captions()
+    captions.add(text)
+    cutter, said, cuts = Cutter(captions), 0, []
+    for length_ms in messages_ms:
+        chars = text[said : said + length_ms // MS]
+        captions.align(chars, [index * MS for index in range(len(chars))], [MS] * len(chars))
+        cuts += cutter.feed(b"\x00" * bytes_of(length_ms))
+        said += len(chars)
+    rest = captions.rest()
+    return [*cuts, Cut(cutter.rest(), rest)] if rest or cutter.rest() else cuts
+
+
+def lengths(cuts: list[Cut]) -> list[tuple[int, str]]:
+    return [(duration_ms(cut.mulaw), cut.text) for cut in cuts]
+
+
+def test_a_stream_is_cut_where_words_end() -> None:
+    assert lengths(stream("Seven eleven ", 260)) == [(100, "Seven "), (160, "eleven ")]
+
+
+def test_a_stream_is_not_held_up_by_a_word_that_goes_on() -> None:
+    cuts = stream("Seven vegetarians ", 240, 120)
+    assert lengths(cuts) == [(100, "Seven "), (140, ""), (120, "vegetarians ")]
+
+
+def test_a_short_beginning_of_a_word_waits_for_more_of_it() -> None:
+    assert lengths(stream("Seven eleven ", 160, 100)) == [(100, "Seven "), (160, "eleven ")]
+
+
+def test_short_words_of_a_stream_travel_together() -> None:
+    assert lengths(stream("I do it now ", 240)) == [(140, "I do it "), (100, "now ")]
+
+
+def test_the_end_of_a_text_is_not_held_back_however_short_it_is() -> None:
+    assert lengths(stream("Seven I ", 140)) == [(100, "Seven "), (40, "I ")]
+
+
+def test_the_silence_after_the_last_word_travels_with_it() -> None:
+    assert lengths(stream("Seven ", 180)) == [(180, "Seven ")]
+
+
+def test_a_stream_without_times_is_cut_in_equal_parts() -> None:
+    captions = Captions(chars_per_s=50)
+    captions.add("Seven eleven ")
+    cuts = Cutter(captions).feed(b"\x00" * bytes_of(400))
+    assert lengths(cuts) == [(200, "Seven "), (200, "eleven ")]
+
+
+@given(st.lists(st.text(alphabet="ab .", max_size=20), max_size=4), st.lists(st.integers(0, 600), max_size=8))
+def test_a_stream_keeps_every_byte_and_word_however_it_comes(texts: list[str], messages_ms: list[int]) -> None:
+    text = "".join(texts)
+    cuts = stream(text, *messages_ms)
+    assert sum(len(part.mulaw) for part in cuts) == bytes_of(sum(messages_ms))
+    assert "".join(part.text for part in cuts) == text
+    assert all(duration_ms(part.mulaw) <= 250 for part in cuts)
+    assert all(part.mulaw for part in cuts[:-1])
+
+
+@given(st.lists(st.sampled_from(["a", "bcd", "efghi", "jklmnopqrstuvwxyzabc"]), min_size=1, max_size=6), st.data())
+def test_a_text_in_a_stream_ends_exactly_where_its_last_word_does(words: list[str], data: st.DataObject) -> None:
+    text = "".join(f"{word} " for word in words)
+    sizes = data.draw(st.lists(st.integers(1, 15), min_size=1, max_size=30))
+    sizes.append(max(0, len(text) - sum(sizes)))
+    chars = end = 0
+    for part in stream(text, *(size * MS for size in sizes)):
+        chars, end = chars + len(part.text), end + duration_ms(part.mulaw)
+        if part.text and chars < len(text):
+            assert end == (chars - 1) * MS
 
 
 def test_the_cuts_are_loud() -> None:

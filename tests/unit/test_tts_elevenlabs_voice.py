@@ -11,7 +11,7 @@ from elevenlabs.types import CloseContext, FlushContext, InitializeConnectionMul
 from services.tts.provider import Piece
 from services.tts.providers.elevenlabs_voice import MAX_CONTEXTS, ElevenLabsVoice, VoiceLost
 from shared.agents import TtsProfile
-from shared.audio import bytes_of
+from shared.audio import bytes_of, duration_ms
 
 REPLY = "One two three. "
 
@@ -148,7 +148,25 @@ async def test_words_follow_the_vendors_times() -> None:
     count = len(REPLY)
     times = {"chars": list(REPLY), "charStartTimesMs": [i * 40 for i in range(count)], "charDurationsMs": [40] * count}
     studio.socket.audio(1, 600, alignment=times)
-    assert [(await studio.piece()).text for _ in range(3)] == ["One ", "two ", "three. "]
+    pieces = [await studio.piece() for _ in range(4)]
+    assert [(duration_ms(piece.mulaw), piece.text) for piece in pieces] == [
+        (120, "One "),
+        (160, "two "),
+        (160, ""),
+        (160, "three. "),
+    ]
+    await studio.voice.close()
+
+
+async def test_audio_that_was_held_back_comes_with_the_last_piece() -> None:
+    studio = Studio()
+    await studio.voice.start()
+    await studio.voice.speak(1, "Wonderful. ")
+    times = {"chars": ["W", "o"], "charStartTimesMs": [0, 40], "charDurationsMs": [40, 40]}
+    studio.socket.audio(1, 80, alignment=times)
+    studio.socket.answer(isFinal=True, contextId="1")
+    await studio.voice.end(1)
+    assert await studio.piece() == Piece(1, b"\x01" * bytes_of(80), "Wonderful. ", last=True)
     await studio.voice.close()
 
 

@@ -1,12 +1,14 @@
-"""One call's voice: generations, clears, offsets, the bill."""
+"""One call's voice: generations, clears, offsets, moments, the bill."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from services.tts.greetings import Greetings
 from services.tts.provider import Piece
 from services.tts.session import TtsSession
+from shared.agents import TtsProfile
 from shared.audio import bytes_of
 from shared.call import Call
 from shared.channel import CallChannel
@@ -49,12 +51,20 @@ class ScriptedVoice:
 class Booth:
     """A session at work, and the dialogue that talks to it."""
 
-    def __init__(self) -> None:
-        self.bus = MemoryBus()
-        self.call = Call(profile(), CallChannel(self.bus, CALL, "tts", 1))
+    def __init__(
+        self, greeting: str = "", greetings: Greetings | None = None, bus: MemoryBus | None = None, voice: str = ""
+    ) -> None:
+        self.bus = bus or MemoryBus()
+        agent = profile().model_copy(update={"greeting": greeting, "tts": TtsProfile(voice=voice)})
+        self.call = Call(agent, CallChannel(self.bus, CALL, "tts", 1))
         self.dialogue = CallChannel(self.bus, CALL, "llm", 1)
         self.voice = ScriptedVoice()
-        self.session = TtsSession(self.call, "scripted")
+        self.now = 1000.0
+        self.session = TtsSession(self.call, "scripted", greetings or Greetings(), clock=lambda: self.now)
+
+    async def close(self) -> None:
+        await self.session.close()
+        await self.call.close()
 
     async def send(self, *messages: Message) -> None:
         for message in messages:
@@ -79,17 +89,16 @@ async def booth() -> AsyncIterator[Booth]:
     made = Booth()
     await made.session.begin(made.voice)
     yield made
-    await made.session.close()
-    await made.call.close()
+    await made.close()
     await made.bus.close()
 
 
-def say(generation: int, text: str, sequence: int = 0) -> ReplyText:
-    return ReplyText(generation=generation, turn_id=1, sequence=sequence, text=text)
+def say(generation: int, text: str, sequence: int = 0, turn_id: int = 1) -> ReplyText:
+    return ReplyText(generation=generation, turn_id=turn_id, sequence=sequence, text=text)
 
 
-def end(generation: int, pieces: int = 1) -> ReplyEnd:
-    return ReplyEnd(generation=generation, turn_id=1, pieces=pieces)
+def end(generation: int, pieces: int = 1, turn_id: int = 1) -> ReplyEnd:
+    return ReplyEnd(generation=generation, turn_id=turn_id, pieces=pieces)
 
 
 async def test_a_reply_is_spoken_in_order_and_ended(booth: Booth) -> None:
@@ -112,6 +121,35 @@ async def test_offsets_count_within_each_reply(booth: Booth) -> None:
         (2, 100, "", True),
     ]
     assert [len(piece.payload) for piece in booth.published] == [1600, 1200, 800, 0]
+
+
+async def test_every_piece_tells_the_turn_and_when_its_reply_was_asked_for(booth: Booth) -> None:
+    await booth.send(say(1, "One. ", turn_id=4))
+    booth.now += 3.5
+    await booth.deliver(1, 200, "One. ")
+    await booth.send(say(1, "Two. ", 1, turn_id=4), end(1, 2, turn_id=4))
+    await booth.deliver(1, 100, "Two. ", last=True)
+    await booth.send(say(2, "Three. ", turn_id=5))
+    await booth.deliver(2, 100, "Three. ")
+    assert [(p.generation, p.turn_id, p.asked_at) for p in booth.published] == [
+        (1, 4, 1000.0),
+        (1, 4, 1000.0),
+        (2, 5, 1003.5),
+    ]
+
+
+async def test_a_reply_that_was_never_begun_was_never_asked_for(booth: Booth) -> None:
+    await booth.send(end(1, 0))
+    await booth.deliver(1, 0, last=True)
+    assert [(p.asked_at, p.last) for p in booth.published] == [(0.0, True)]
+
+
+async def test_a_pause_leaves_the_voice_alone(booth: Booth) -> None:
+    await booth.send(say(1, "One. "), Control(action="pause", generation=1), Control(action="resume", generation=1))
+    await booth.until_told("speak", 1, "One. ")
+    await booth.deliver(1, 200, "One. ")
+    assert [piece.text for piece in booth.published] == ["One. "]
+    assert booth.voice.told == [("cancel", 1, ""), ("speak", 1, "One. ")]
 
 
 async def test_text_of_an_older_reply_is_dropped(booth: Booth) -> None:

@@ -14,11 +14,10 @@ from typing import Any
 import structlog
 
 from services.tts.captions import CHARS_PER_S, Captions
-from services.tts.cutting import split
+from services.tts.cutting import Cutter
 from services.tts.provider import Failure, Listener, Piece
 from services.tts.providers.elevenlabs_socket import Socket
 from shared.agents import TtsProfile
-from shared.audio import RATE
 from shared.stage import CannotServe
 
 log = structlog.get_logger()
@@ -40,11 +39,10 @@ class VoiceLost(Exception):
 
 @dataclass(slots=True)
 class _Reply:
-    captions: Captions
+    cutter: Cutter
     open: bool = False
     """ElevenLabs has a context for it."""
     ended: bool = False
-    sent_bytes: int = 0
 
 
 class ElevenLabsVoice:
@@ -107,7 +105,7 @@ class ElevenLabsVoice:
         if self._over or generation < self._oldest:
             return
         reply = self._reply(generation)
-        reply.captions.add(text)
+        reply.cutter.captions.add(text)
         if not text.strip():
             return
         try:
@@ -126,7 +124,7 @@ class ElevenLabsVoice:
         return self._replies.get(generation) is reply
 
     def _reply(self, generation: int) -> _Reply:
-        return self._replies.setdefault(generation, _Reply(Captions(CHARS_PER_S * self._speed)))
+        return self._replies.setdefault(generation, _Reply(Cutter(Captions(CHARS_PER_S * self._speed))))
 
     async def _open_context(self, generation: int, reply: _Reply) -> None:
         """A socket that ElevenLabs closed in a silence, or whose contexts are all taken, is replaced."""
@@ -162,7 +160,7 @@ class ElevenLabsVoice:
 
     async def _finish(self, generation: int, reply: _Reply) -> None:
         del self._replies[generation]
-        await self._listener(Piece(generation, b"", reply.captions.rest(), last=True))
+        await self._listener(Piece(generation, reply.cutter.rest(), reply.cutter.captions.rest(), last=True))
 
     async def cancel(self, generation: int) -> None:
         self._oldest = max(self._oldest, generation)
@@ -239,10 +237,8 @@ class ElevenLabsVoice:
         else:
             self._expect_nothing()
         if times := message.get("alignment") or message.get("normalizedAlignment"):
-            reply.captions.align(times["chars"], times["charStartTimesMs"], times["charDurationsMs"])
-        for mulaw in split(base64.b64decode(message["audio"])):
+            reply.cutter.captions.align(times["chars"], times["charStartTimesMs"], times["charDurationsMs"])
+        for part in reply.cutter.feed(base64.b64decode(message["audio"])):
             if generation not in self._replies or self._over:
                 return
-            reply.sent_bytes += len(mulaw)
-            said = reply.captions.until(reply.sent_bytes * 1000 / RATE)
-            await self._listener(Piece(generation, mulaw, said))
+            await self._listener(Piece(generation, part.mulaw, part.text))
