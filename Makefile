@@ -11,8 +11,9 @@ PORT ?= $(or $(shell sed -n 's/^PORT=//p' .env 2>/dev/null),8080)
 SCALE ?= stt=1
 URL ?=
 CALLS ?= 20
+COUNT ?= 100
 
-.PHONY: help install call call-vendors load up down test test-containers check format image clean
+.PHONY: help install call call-vendors scenarios interruptions load up down test test-containers check format image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,12 @@ call: install ## Start everything, place a simulated call, show it; SAY="…" as
 
 call-vendors: install ## The same call through the vendors' real SDKs against local stand-ins
 	@python -m simulator demo --vendors standins $(if $(SAY),--say "$(SAY)") $(if $(FILE),--file "$(FILE)")
+
+scenarios: install ## Play the callers of scenarios/calls, or FILE=x.yaml, and judge them; VENDORS=standins uses the SDKs
+	@python -m simulator scenario $(FILE) $(if $(URL),--url $(URL)) $(if $(VENDORS),--vendors $(VENDORS))
+
+interruptions: install ## Interrupt the agent COUNT=100 times, cough as often, and measure
+	@python -m simulator interruptions --count $(COUNT) --vendors standins
 
 load: install ## Place CALLS=20 simultaneous calls through the vendors' SDKs, each must get its own right answers
 	@python -m simulator load --calls $(CALLS) $(if $(URL),--url $(URL),--vendors standins)

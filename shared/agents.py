@@ -37,8 +37,8 @@ class LlmProfile(_Part):
     provider: Literal["", "offline", "openai"] = ""
     model: str = "gpt-6-luna"
     temperature: float | None = Field(default=None, ge=0, le=2)
-    reasoning_effort: str | None = None
-    """Sent to the model only when set; gpt-6-luna wants "none" to answer at once."""
+    reasoning_effort: str | None = "none"
+    """Not sent when null; the vendor takes tools (to end a call) with "none" only, and answers at once then."""
     max_reply_chars: int = Field(default=300, ge=20, le=4000)
     """A reply ends at the last sentence that fits: nobody listens to an essay on the phone."""
     max_memory_turns: int = Field(default=40, ge=2, le=400)

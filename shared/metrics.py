@@ -9,7 +9,7 @@ CALLS_ENDED = Counter("trunkline_calls_ended_total", "Calls that ended", ["reaso
 LEASES = Counter("trunkline_leases_total", "Lease requests by outcome", ["stage", "outcome"])
 TURNS = Histogram(
     "trunkline_turn_seconds",
-    "Where a turn's time goes, from the caller's last speech sample to the first audio at the carrier",
+    "Where a turn's time goes, from the caller's last speech sample to the first one that the caller hears",
     ["part"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
 )

@@ -8,6 +8,8 @@ from itertools import product
 _TOKEN = re.compile(r"\{(\w+)\}|[\[\]()|]|[^\s\[\]()|{}]+")
 _SPACE = re.compile(r"\s+")
 _NOT_SPOKEN = re.compile(r"[^a-z0-9' ]+")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGIT = re.compile(r"(?<!\S)\d(?!\S)")
 
 
 class PhraseError(ValueError):
@@ -43,8 +45,9 @@ Slots = Mapping[str, Sequence[str]]
 
 
 def normalize(text: str) -> str:
-    """`text` as it is matched: lower case, no punctuation, single spaces."""
-    return _SPACE.sub(" ", _NOT_SPOKEN.sub(" ", text.lower())).strip()
+    """`text` as it is matched: lower case, no punctuation, single spaces, a digit that stands alone as its word."""
+    spoken = _SPACE.sub(" ", _NOT_SPOKEN.sub(" ", text.lower())).strip()
+    return _DIGIT.sub(lambda digit: DIGITS[int(digit[0])], spoken)
 
 
 def parse(phrase: str) -> Sequence_:
@@ -77,7 +80,7 @@ def _sequence(tokens: list[str]) -> tuple[Sequence_, list[str]]:
 def _word(token: str) -> Word:
     word = token.lower()
     if normalize(word) != word:
-        raise PhraseError(f"{token!r} can never be heard: words are made of a-z, 0-9 and '")
+        raise PhraseError(f"{token!r} can never be heard: words are made of a-z, 0-9 and ', a digit is a word")
     return Word(word)
 
 

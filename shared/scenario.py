@@ -29,8 +29,12 @@ class Intent(BaseModel):
     phrases: tuple[str, ...] = Field(min_length=1)
     reply: str
     """May name slots, as in `A table for {party}.`"""
+    keys: tuple[str, ...] = ()
+    """Phrases for pressed keys, as in `{digit} {digit}`. Nobody says them, so they are not among `trees`."""
     missing: str = ""
     """Said instead when a slot that the reply names was not heard yet."""
+    ends_call: bool = False
+    """The agent hangs up when its reply was heard."""
 
 
 class Line(BaseModel):
@@ -62,7 +66,7 @@ class Scenario(BaseModel):
         for name, values in self.slots.items():
             for value in values:
                 if not value or phrases.normalize(value) != value:
-                    raise ValueError(f"the value {value!r} of the slot {name!r} can never be heard: use a-z, 0-9 and '")
+                    raise ValueError(f"the value {value!r} of the slot {name!r} can never be heard: use a-z and '")
         for intent in self.intents:
             for _, slot, _, _ in Formatter().parse(intent.reply):
                 if slot is not None and slot not in self.slots:
@@ -77,7 +81,7 @@ class Scenario(BaseModel):
         """The intent of what a caller said and the slots heard in it; None when nothing matches.
 
         A phrase that covers the whole text wins over one that is only a part of it, a longer part over a
-        shorter one.
+        shorter one. Pressed keys are written `keys 1 2 3`.
         """
         spoken = phrases.normalize(text) + " "
         best: tuple[int, Intent, dict[str, str]] | None = None
@@ -105,6 +109,11 @@ class Scenario(BaseModel):
         except KeyError:
             return intent.missing or self.fallback
 
+    def ends_call(self, said: Sequence[str]) -> bool:
+        """Whether the last of the caller's turns `said` ends the conversation."""
+        understood = self.understand(said[-1]) if said else None
+        return understood is not None and understood[0].ends_call
+
     def __hash__(self) -> int:
         """By identity: scenarios are loaded once."""
         return id(self)
@@ -118,14 +127,21 @@ def _filled(groups: Sequence[str], values: Sequence[str | None]) -> dict[str, st
     return {name: " ".join(parts) for name, parts in slots.items()}
 
 
+_PRESSED = "keys "
+_NO_MORE_KEYS = rf"(?!(?:{'|'.join(phrases.DIGITS)}) )"
+
+
 @cache
 def _patterns(scenario: Scenario) -> list[tuple[Intent, re.Pattern[str], list[str]]]:
     slots: Mapping[str, Sequence[str]] = scenario.slots
     compiled = []
     for intent in scenario.intents:
-        for tree in scenario.trees()[intent.name]:
+        said = [(tree, "", "") for tree in scenario.trees()[intent.name]]
+        pressed = [(phrases.parse(text), _PRESSED, _NO_MORE_KEYS) for text in intent.keys]
+        for tree, before, behind in (*said, *pressed):
             groups: list[str] = []
-            compiled.append((intent, re.compile(" " + phrases.to_regex(tree, slots, groups)), groups))
+            pattern = phrases.to_regex(tree, slots, groups)
+            compiled.append((intent, re.compile(f" {before}{pattern}{behind}"), groups))
     return compiled
 
 

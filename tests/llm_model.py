@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from services.llm.provider import ChatMessage, TextDelta, Usage
+from services.llm.provider import ChatMessage, EndCall, ReplyItem, TextDelta, Usage
 
-Step = str | Usage | Exception | asyncio.Event | Callable[[], None]
-"""Text to say, the usage, an error to raise, something to wait for, or something to do."""
+Step = str | EndCall | Usage | Exception | asyncio.Event | Callable[[], None]
+"""Text to say, the end of the call, the usage, an error to raise, something to wait for, or something to do."""
 
 
 class ScriptedModel:
     """Answers each request with the next of its scripts."""
+
+    name = "scripted-1"
 
     def __init__(self, *scripts: Sequence[Step]) -> None:
         """One script a request, in order."""
@@ -21,7 +23,7 @@ class ScriptedModel:
         self.closed = False
         self._scripts = list(scripts)
 
-    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[TextDelta | Usage, None]:
+    async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         self.asked.append(list(messages))
         script = self._scripts.pop(0)
         try:
@@ -30,7 +32,7 @@ class ScriptedModel:
                     await step.wait()
                 elif isinstance(step, Exception):
                     raise step
-                elif isinstance(step, Usage):
+                elif isinstance(step, EndCall | Usage):
                     yield step
                 elif isinstance(step, str):
                     self.said.append(step)

@@ -1,18 +1,20 @@
 """The line: one open media socket of a call, and the playback of what the agent says on it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal
 
 import structlog
+from prometheus_client import Counter
 
 from services.gateway.media import Audio, Digit, HungUp, Mark, Media
-from services.gateway.playback import PlaybackClock
+from services.gateway.playback import PlaybackClock, Step
 from shared import messages
 from shared.audio import duration_ms
 from shared.bus import BusError
 from shared.channel import CallChannel
-from shared.messages import AudioOut, CallStarted, Control, ErrorHappened, LeaseChanged, Message
+from shared.messages import AudioOut, CallStarted, Control, ErrorHappened, LeaseChanged, Message, Playback
 from shared.metrics import AUDIO_FRAMES
 
 log = structlog.get_logger()
@@ -32,6 +34,7 @@ End = Literal[
 _APOLOGY_MARK = "apology"
 _GRACE_S = 3.0
 
+_PLAYBACKS = Counter("trunkline_playbacks_total", "What became of the agent's replies at the line", ["state"])
 _frames_in = AUDIO_FRAMES.labels("in")
 _frames_out = AUDIO_FRAMES.labels("out")
 
@@ -46,6 +49,7 @@ class Line:
         voice_stage: str,
         apology: bytes,
         settle: Callable[[End], Awaitable[None]],
+        now: Callable[[], float] = time.time,
     ) -> None:
         """`voice_stage` is the stage that speaks (tts or speech); `apology` is μ-law for when a stage fails.
 
@@ -58,9 +62,10 @@ class Line:
         self._apology = apology
         self._settle = settle
         self._apologised = asyncio.Event()
+        self._now = now
         self._clock = PlaybackClock()
+        self._in_order = asyncio.Lock()
         self._end: End | None = None
-        self._hangup_after: int | None = None
         self._seq = 0
         self._tasks: set[asyncio.Task[None]] = set()
         channel.on_failure = lambda error: self.fail("stage_failed")
@@ -84,11 +89,11 @@ class Line:
                 elif isinstance(event, Mark):
                     await self._on_mark(event.name)
                 elif isinstance(event, Digit):
-                    await self._tell((messages.Digit(digit=event.digit),))
+                    await self._tell(messages.Digit(digit=event.digit))
                 elif isinstance(event, HungUp):
                     self._end = self._end or "caller_hung_up"
-                    await self._tell(self._clock.hang_up())
                     break
+            await self._report(self._clock.stop(self._now()))
         finally:
             await self._channel.close()
             self._apologised.set()
@@ -96,47 +101,70 @@ class Line:
         return self._end or "carrier_lost"
 
     async def _on_mark(self, name: str) -> None:
+        now = self._now()
         if name == _APOLOGY_MARK:
             self._apologised.set()
-        await self._tell(self._clock.mark(name))
-        await self._hang_up_when_heard()
-
-    async def _tell(self, reports: Sequence[Message]) -> None:
-        for report in reports:
-            try:
-                await self._channel.send(report)
-            except BusError as error:
-                # The broker has been away for long: the call goes on when it is back.
-                log.warning("report_not_sent", call_id=self.call_id, suffix=report.suffix, error=str(error))
+        # Not in order with what is sent: the caller's audio must not wait for a slow socket.
+        await self._report(self._clock.mark(name, now))
+        self._hang_up_when_heard()
 
     async def _on_audio(self, piece: AudioOut) -> None:
-        if self._end is not None:
-            return
-        admitted = self._clock.admit(piece)
-        if admitted is None:
-            return
-        if admitted.clear:
-            await self._media.clear()
-        if piece.payload:
-            _frames_out.inc()
-            await self._media.play(piece.payload, admitted.mark)
-        await self._tell(admitted.reports)
-        await self._hang_up_when_heard()
+        now = self._now()
+        if self._end is None:
+            await self._follow(self._clock.admit(piece, now))
 
     async def _on_control(self, message: Message) -> None:
+        now = self._now()
         if not isinstance(message, Control) or self._end is not None:
             return
-        if message.action == "clear":
-            clear, reports = self._clock.clear(message.generation)
-            if clear:
-                await self._media.clear()
-            await self._tell(reports)
+        if message.action == "pause":
+            await self._follow(self._clock.pause(message.generation, now))
+        elif message.action == "resume":
+            await self._follow(self._clock.resume(message.generation, now))
+        elif message.action == "clear":
+            await self._follow(self._clock.clear(message.generation, now))
         else:
-            self._hangup_after = message.generation
-            await self._hang_up_when_heard()
+            self._clock.hang_up(message.generation)
+            self._hang_up_when_heard()
 
-    async def _hang_up_when_heard(self) -> None:
-        if self._hangup_after is not None and self._clock.finished(self._hangup_after):
+    async def _follow(self, step: Step) -> None:
+        """Do what the clock decided; audio that it has given up while another step was under way is not sent."""
+        async with self._in_order:
+            if step.clear:
+                await self._media.clear()
+            for audio in step.play:
+                if self._clock.awaits(audio.mark):
+                    _frames_out.inc()
+                    await self._media.play(audio.payload, audio.mark)
+            await self._report(step)
+        self._hang_up_when_heard()
+
+    async def _report(self, step: Step) -> None:
+        for report in step.reports:
+            if report.state != "playing":
+                self._note(report)
+            await self._tell(report)
+
+    def _note(self, report: Playback) -> None:
+        _PLAYBACKS.labels(report.state).inc()
+        log.debug(
+            "playback_changed",
+            call_id=self.call_id,
+            state=report.state,
+            turn_id=report.turn_id,
+            generation=report.generation,
+            heard_ms=report.heard_ms,
+        )
+
+    async def _tell(self, message: Message) -> None:
+        try:
+            await self._channel.send(message)
+        except BusError as error:
+            # The broker has been away for long: the call goes on when it is back.
+            log.warning("report_not_sent", call_id=self.call_id, suffix=message.suffix, error=str(error))
+
+    def _hang_up_when_heard(self) -> None:
+        if self._clock.over:
             self.close("agent_hung_up")
 
     async def _on_event(self, message: Message) -> None:
@@ -152,8 +180,10 @@ class Line:
             self._spawn(self._apologise(end))
 
     async def _apologise(self, end: End) -> None:
+        cut_short = self._clock.stop(self._now())
         await self._media.clear()
         await self._media.play(self._apology, _APOLOGY_MARK)
+        await self._report(cut_short)
         try:
             await asyncio.wait_for(self._apologised.wait(), duration_ms(self._apology) / 1000 + _GRACE_S)
         except TimeoutError:
@@ -167,6 +197,8 @@ class Line:
             self._spawn(self._close(end))
 
     async def _close(self, end: End) -> None:
+        # The stages hear of the end of the reply before they hear of the end of the call.
+        await self._report(self._clock.stop(self._now()))
         await self._settle(end)
         await self._media.close(end)
 

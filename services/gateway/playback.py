@@ -1,122 +1,144 @@
-"""The playback clock: what of each reply the caller has heard. Pure; the carrier's marks drive it.
+"""The playback clock: what of each reply the caller has heard. Pure; the carrier's marks and the time drive it.
 
 It is the one source of truth for "is the agent speaking".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from shared.audio import duration_ms
+from services.gateway.reply import Outgoing, Reply
 from shared.messages import AudioOut, Playback
 
 
-@dataclass(slots=True)
-class _Reply:
-    """One reply on its way to the caller's ear."""
-
-    generation: int
-    sent_ms: int = 0
-    heard_ms: int = 0
-    complete: bool = False
-    finished: bool = False
-    texts: list[tuple[int, str]] = field(default_factory=list)
-    """The words of each piece, with the position in ms at which they are over."""
-
-    @property
-    def heard(self) -> str:
-        return "".join(text for end_ms, text in self.texts if end_ms <= self.heard_ms)
-
-
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """What to do with a piece of audio."""
+class Step:
+    """What the line has to do, in this order."""
 
-    mark: str
-    """The name of the mark to send behind it."""
-    clear: bool
-    """An older reply is still playing: clear it first."""
-    reports: tuple[Playback, ...]
-    """What to tell the dialogue."""
+    clear: bool = False
+    """Drop what the carrier holds."""
+    play: tuple[Outgoing, ...] = ()
+    """Send this audio, as long as the clock awaits its mark."""
+    reports: tuple[Playback, ...] = ()
+    """What to tell the other stages."""
 
 
 class PlaybackClock:
-    """Follows the newest reply; older ones are dropped."""
+    """Follows the newest reply; older ones are dropped. `now` is Unix time in seconds."""
 
     def __init__(self) -> None:
         """Nothing plays yet."""
-        self._reply = _Reply(generation=0, complete=True, finished=True)
+        self._reply = Reply(generation=0)
+        self._reply.complete = self._reply.finished = True
+        self._audible_due = False
+        """A reply has started, and it is not known yet when the caller heard it begin."""
+        self._farewell: int | None = None
+        self._over = False
 
     @property
     def speaking(self) -> bool:
         """Whether the carrier holds audio that the caller has not heard yet."""
-        return self._reply.heard_ms < self._reply.sent_ms and not self._reply.finished
+        return self._reply.playing
 
-    def finished(self, generation: int) -> bool:
-        """Whether nothing of `generation` is left to be heard."""
-        return self._reply.generation > generation or (self._reply.generation == generation and self._reply.finished)
+    @property
+    def over(self) -> bool:
+        """Whether the call shall end now: it was ordered to, and the caller has heard the last reply."""
+        return self._over or (self._farewell == self._reply.generation and self._reply.finished)
 
-    def admit(self, piece: AudioOut) -> Admitted | None:
-        """A piece arrived from tts; None when it belongs to a reply that is over."""
+    def awaits(self, mark: str) -> bool:
+        """Whether the audio before `mark` shall still be heard."""
+        return self._reply.awaits(mark)
+
+    def admit(self, piece: AudioOut, now: float) -> Step:
+        """A piece arrived from tts; it is dropped when its reply is over."""
         if piece.generation < self._reply.generation:
-            return None
-        reports: list[Playback] = []
-        clear = False
-        if piece.generation > self._reply.generation:
-            clear = self.speaking
-            reports += self._abandon(piece.generation)
+            return Step()
+        clear, reports = self._move_to(piece.generation, now)
         reply = self._reply
-        if reply.finished:
-            return None
-        if reply.sent_ms == 0 and piece.payload:
-            reports.append(self._report("started", synthesized_at=piece.at))
-        reply.sent_ms += duration_ms(piece.payload)
-        reply.texts.append((reply.sent_ms, piece.text))
-        reply.complete = reply.complete or piece.last
-        reports += self._finish()
-        return Admitted(f"{reply.generation}:{reply.sent_ms}", clear, tuple(reports))
+        if reply.complete:
+            return Step()
+        reply.keep(piece, now)
+        play = () if reply.paused else reply.play(now)
+        return Step(clear, play, (*reports, *self._start(play), *self._finish()))
 
-    def mark(self, name: str) -> tuple[Playback, ...]:
-        """The carrier says that all audio before the mark was played."""
-        generation, _, position = name.partition(":")
+    def mark(self, name: str, now: float) -> Step:
+        """The carrier says that all audio before the mark was played; it may be a mark that means nothing."""
         reply = self._reply
-        if not (generation.isdecimal() and position.isdecimal()) or int(generation) != reply.generation:
-            return ()
-        if reply.finished or int(position) > reply.sent_ms:
-            return ()
-        reply.heard_ms = max(reply.heard_ms, int(position))
-        return tuple(self._finish()) or (self._report("playing"),)
+        if not reply.awaits(name):
+            return Step()
+        audible_at = reply.acknowledge(name, now)
+        moments = {}
+        if self._audible_due and audible_at is not None:
+            self._audible_due = False
+            moments["audible_at"] = audible_at
+        return Step(reports=self._finish(**moments) or (self._report("playing", **moments),))
 
-    def clear(self, generation: int) -> tuple[bool, tuple[Playback, ...]]:
-        """Drop all replies older than `generation`: whether the carrier must clear, and what to report."""
-        if generation <= self._reply.generation:
+    def pause(self, generation: int, now: float) -> Step:
+        """Keep the rest of the reply `generation` back, also one of which nothing has come yet."""
+        if generation < self._reply.generation:
+            return Step()
+        clear, reports = self._move_to(generation, now)
+        reply = self._reply
+        if reply.finished or reply.paused:
+            return Step()
+        clear = clear or reply.playing
+        reply.silence(now)
+        reply.paused = True
+        self._audible_due = False
+        return Step(clear, (), reports + (self._finish() or (self._report("paused"),)))
+
+    def resume(self, generation: int, now: float) -> Step:
+        """Let a paused reply go on, from the beginning of the word where it stopped."""
+        reply = self._reply
+        if generation != reply.generation or not reply.paused or reply.finished:
+            return Step()
+        reply.paused = False
+        play = reply.play(now)
+        return Step(False, play, (self._report("resumed"), *self._start(play)))
+
+    def clear(self, generation: int, now: float) -> Step:
+        """Drop all replies older than `generation`."""
+        clear, reports = self._move_to(generation, now)
+        return Step(clear, reports=reports)
+
+    def hang_up(self, generation: int) -> None:
+        """The call is over when the reply `generation` was heard; at once when it is older than the newest."""
+        self._farewell = generation
+        self._over = generation < self._reply.generation
+
+    def stop(self, now: float) -> Step:
+        """The line is gone: what was not heard never will be."""
+        return self.clear(self._reply.generation + 1, now)
+
+    def _move_to(self, generation: int, now: float) -> tuple[bool, tuple[Playback, ...]]:
+        """Follow `generation`: whether the carrier must be cleared for it, and what to report."""
+        reply = self._reply
+        if generation <= reply.generation:
             return False, ()
-        speaking = self.speaking
-        return speaking, tuple(self._abandon(generation))
+        clear = reply.playing
+        reports: tuple[Playback, ...] = ()
+        if (reply.started or reply.paused) and not reply.finished:
+            reply.silence(now)
+            reports = (self._report("cleared"),)
+        self._reply = Reply(generation)
+        self._audible_due = False
+        if self._farewell is not None and self._farewell < generation:
+            # The caller has interrupted the goodbye.
+            self._farewell = None
+        return clear, reports
 
-    def hang_up(self) -> tuple[Playback, ...]:
-        """The caller is gone: what was not heard never will be."""
-        return tuple(self._abandon(self._reply.generation + 1))
+    def _start(self, play: tuple[Outgoing, ...]) -> tuple[Playback, ...]:
+        if self._reply.started or not play:
+            return ()
+        self._reply.started = self._audible_due = True
+        return (self._report("started", **self._reply.moments),)
 
-    def _abandon(self, generation: int) -> list[Playback]:
-        begun = self._reply.sent_ms > 0 and not self._reply.finished
-        reports = [self._report("cleared")] if begun else []
-        self._reply = _Reply(generation)
-        return reports
-
-    def _finish(self) -> list[Playback]:
+    def _finish(self, **moments: float) -> tuple[Playback, ...]:
         reply = self._reply
-        if reply.finished or not reply.complete or reply.heard_ms < reply.sent_ms:
-            return []
+        if not reply.over:
+            return ()
         reply.finished = True
-        return [self._report("finished")]
+        return (self._report("finished", **moments),)
 
-    def _report(self, state: str, synthesized_at: float = 0.0) -> Playback:
+    def _report(self, state: str, **moments: float) -> Playback:
         reply = self._reply
-        return Playback.model_validate(
-            {
-                "generation": reply.generation,
-                "state": state,
-                "heard_ms": reply.heard_ms,
-                "heard": reply.heard,
-                "synthesized_at": synthesized_at,
-            }
-        )
+        values = {"generation": reply.generation, "turn_id": reply.turn_id, "state": state}
+        return Playback.model_validate({**values, "heard_ms": reply.heard_ms, "heard": reply.heard, **moments})

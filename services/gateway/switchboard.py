@@ -177,7 +177,8 @@ class Switchboard:
     async def carry(self, line: Line) -> End:
         """Run the line to its end."""
         record, _ = self._live[line.call_id]
-        over = asyncio.get_running_loop().call_later(self._max_call_s, line.close, "max_duration")
+        max_call_s = min(self._max_call_s, record.profile.max_call_s)
+        over = asyncio.get_running_loop().call_later(max_call_s, line.close, "max_duration")
         try:
             end = await line.run()
         finally:

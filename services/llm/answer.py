@@ -1,15 +1,16 @@
 """The model's answer to a turn, spoken while it is being written."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 
 import structlog
 
 from services.llm.clauses import Clauses
+from services.llm.draft import Draft
 from services.llm.latency import Latency
 from services.llm.outbox import Outbox
-from services.llm.provider import ChatMessage, ChatModel, ProviderFailed, TextDelta, Usage
+from services.llm.provider import ChatMessage, ChatModel, EndCall, ProviderFailed, TextDelta, Usage
 from services.llm.reply import Reply
 from shared.call import Call
 from shared.messages import ErrorHappened
@@ -17,7 +18,10 @@ from shared.messages import ErrorHappened
 log = structlog.get_logger()
 
 APOLOGY = "I am sorry, something went wrong on my side. Could you say that again, please?"
+FAREWELL = "Thank you for your call. Goodbye!"
+"""Of a model that ends the call without a word."""
 _TRIES = 2
+_CLOSE_S = 1.0
 
 
 class Answerer:
@@ -32,12 +36,29 @@ class Answerer:
         self._model = model
         self._outbox = outbox
         self._clock = clock
+        self._draft: Draft | None = None
+        """The newest."""
+        self._counting: set[asyncio.Task[None]] = set()
 
-    async def answer(self, reply: Reply, messages: Sequence[ChatMessage], latency: Latency) -> None:
-        """Speak the model's answer to `messages`, or an apology; to be cancelled by an interruption."""
+    def prepare(self, messages: Sequence[ChatMessage]) -> Draft:
+        """Have the model begin to answer `messages`; nobody hears it. Give the draft to `answer`, or discard it."""
+        self._draft = Draft(self._model, messages, self._call.spawn, self._count, self._clock)
+        return self._draft
+
+    async def answer(
+        self, reply: Reply, messages: Sequence[ChatMessage], latency: Latency, draft: Draft | None = None
+    ) -> bool:
+        """Speak the model's answer to `messages`, or an apology; to be cancelled by an interruption.
+
+        `draft` is used when it answers the same messages. Returns whether the model wants the call to end.
+        """
+        prepared = _prepared(draft, messages)
+        ends_call = False
         for attempt in range(1, _TRIES + 1):
+            latency.speculated = prepared is not None
+            source, prepared = prepared or self.prepare(messages), None
             try:
-                await self._stream(reply, messages, latency)
+                ends_call = await self._speak(reply, source, latency)
                 break
             except ProviderFailed as error:
                 log.warning(
@@ -47,23 +68,29 @@ class Answerer:
                     self._apologise(reply, latency, error)
                     break
         reply.end()
+        return ends_call
 
-    async def _stream(self, reply: Reply, messages: Sequence[ChatMessage], latency: Latency) -> None:
+    async def _speak(self, reply: Reply, draft: Draft, latency: Latency) -> bool:
         clauses = Clauses(self._call.profile.llm.max_reply_chars)
         latency.first_text_at = None
-        async with aclosing(self._model.reply(messages)) as stream:
-            async for item in stream:
-                if isinstance(item, Usage):
-                    self._count(item)
-                if not isinstance(item, TextDelta):
-                    continue
-                latency.first_text_at = latency.first_text_at or self._clock()
-                self._say(reply, clauses.feed(item.text), latency)
+        ends_call = False
+        try:
+            async for item in draft:
+                if isinstance(item, EndCall):
+                    ends_call = True
+                elif isinstance(item, TextDelta):
+                    latency.first_text_at = draft.first_text_at
+                    self._say(reply, clauses.feed(item.text), latency)
                 if clauses.full:
                     break
+        finally:
+            draft.close()
         self._say(reply, clauses.flush(), latency)
         if not reply.pieces:
-            raise ProviderFailed("the model said nothing")
+            if not ends_call:
+                raise ProviderFailed("the model said nothing")
+            self._say(reply, [FAREWELL], latency)
+        return ends_call
 
     def _say(self, reply: Reply, pieces: Sequence[str], latency: Latency) -> None:
         for piece in pieces:
@@ -77,10 +104,30 @@ class Answerer:
             latency.first_text_at = None
         self._say(reply, [APOLOGY], latency)
 
-    def _count(self, usage: Usage) -> None:
-        amounts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        self._call.spawn(self._call.count(self._provider, usage.model, **amounts))
+    def _count(self, usage: Usage, estimated: bool) -> None:
+        if estimated and not usage.input_tokens:
+            return
+        kind = "estimated_" if estimated else ""
+        amounts = {f"{kind}input_tokens": usage.input_tokens, f"{kind}output_tokens": usage.output_tokens}
+        task = self._call.spawn(self._call.count(self._provider, usage.model, **amounts))
+        self._counting.add(task)
+        task.add_done_callback(self._counting.discard)
 
     async def close(self) -> None:
-        """The call has ended."""
+        """The call has ended: nothing more is written, and what was used is counted."""
+        if self._draft is not None:
+            self._draft.close()
+        if self._counting:
+            await asyncio.wait(self._counting, timeout=_CLOSE_S)
         await self._model.close()
+
+
+def _prepared(draft: Draft | None, messages: Sequence[ChatMessage]) -> Draft | None:
+    """The draft, when it is of use."""
+    if draft is None:
+        return None
+    if draft.messages == list(messages) and draft.failure is None:
+        draft.release()
+        return draft
+    draft.discard()
+    return None

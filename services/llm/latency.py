@@ -1,4 +1,4 @@
-"""Where the time of a turn goes, from the caller's last speech sample to the first audio at the carrier."""
+"""Where the time of a turn goes, from the caller's last speech sample to the first one that the caller hears."""
 
 from dataclasses import dataclass
 
@@ -6,43 +6,63 @@ from services.llm.actions import Commit
 from shared.messages import Playback, TurnCompleted
 from shared.metrics import TURNS
 
+_PARTS = ("endpointing", "stt", "llm_first_token", "first_clause", "tts_first_audio", "gateway", "bus", "line", "total")
+
 
 @dataclass(slots=True)
 class Latency:
     """The moments of one turn, in Unix seconds."""
 
     commit: Commit
+    decided_at: float
+    """When the message that allowed the commit was published; of a timer: when it was due."""
     committed_at: float
+    speculated: bool = False
+    """The reply was prepared before the commit."""
     first_text_at: float | None = None
-    """The model's first text; None when only an apology was said."""
+    """The model's first text, perhaps before the commit; None when the words are not the model's."""
     first_piece_at: float | None = None
     """The first clause was sent to tts."""
+    _started: Playback | None = None
 
-    def completed(self, turn_id: int, playback: Playback) -> TurnCompleted | None:
-        """The spans up to `playback`, the start of the reply's audio; None when the reply never began here.
+    def started(self, playback: Playback) -> None:
+        """The reply's first audio was handed to the carrier."""
+        self._started = self._started or playback
+
+    def audible(self, playback: Playback, turn_id: int) -> TurnCompleted | None:
+        """The spans up to the first sample that the caller heard; None as long as they are not known.
 
         They add up to the total. With clocks that differ between hosts a span may be negative.
         """
-        if self.first_piece_at is None:
+        started, first_piece_at = self._started, self.first_piece_at
+        if started is None or first_piece_at is None or not playback.audible_at:
             return None
-        first_text_at = self.first_piece_at if self.first_text_at is None else self.first_text_at
         ended_at, due_at = self.commit.ended_at, self.commit.due_at
+        decided_at = max(self.decided_at, due_at)
+        first_text_at = max(first_piece_at if self.first_text_at is None else self.first_text_at, self.committed_at)
+        # A stage that does not tell when it was asked or reached: the way there counts as its own time.
+        asked_at = started.asked_at or first_piece_at
+        received_at = started.received_at or started.synthesized_at
+        on_the_bus = (self.committed_at - decided_at, asked_at - first_piece_at, received_at - started.synthesized_at)
         return TurnCompleted(
             turn_id=turn_id,
-            generation=playback.generation,
+            generation=started.generation,
+            utterances=self.commit.utterances,
+            speculated=self.speculated,
             endpointing_ms=(due_at - ended_at) * 1000,
-            stt_ms=(self.committed_at - due_at) * 1000,
+            stt_ms=(decided_at - due_at) * 1000,
             llm_first_token_ms=(first_text_at - self.committed_at) * 1000,
-            first_clause_ms=(self.first_piece_at - first_text_at) * 1000,
-            tts_first_audio_ms=(playback.synthesized_at - self.first_piece_at) * 1000,
-            gateway_ms=(playback.at - playback.synthesized_at) * 1000,
-            bus_ms=0.0,
-            line_ms=0.0,
-            total_ms=(playback.at - ended_at) * 1000,
+            first_clause_ms=(first_piece_at - first_text_at) * 1000,
+            tts_first_audio_ms=(started.synthesized_at - asked_at) * 1000,
+            gateway_ms=(started.at - received_at) * 1000,
+            bus_ms=sum(on_the_bus) * 1000,
+            line_ms=(playback.audible_at - started.at) * 1000,
+            total_ms=(playback.audible_at - ended_at) * 1000,
         )
 
 
 def observe(turn: TurnCompleted) -> None:
-    """Add the turn to the histogram, by part."""
-    for part in ("endpointing", "stt", "llm_first_token", "first_clause", "tts_first_audio", "gateway", "total"):
-        TURNS.labels(part).observe(max(0.0, getattr(turn, f"{part}_ms") / 1000))
+    """Add the turn to the histogram, by part; `platform` is what the platform itself took."""
+    spans = {part: getattr(turn, f"{part}_ms") for part in _PARTS}
+    for part, span_ms in {**spans, "platform": turn.bus_ms + turn.gateway_ms}.items():
+        TURNS.labels(part).observe(max(0.0, span_ms / 1000))

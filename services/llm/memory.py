@@ -15,6 +15,8 @@ log = structlog.get_logger()
 
 BUCKET = "dialogues"
 KEEP_S = 24 * 3600
+CUT_SHORT = " —"
+"""Behind what was heard of a reply that was interrupted; the system prompt explains it."""
 _SAVES_FAILED = Counter("trunkline_dialogue_saves_failed_total", "Dialogues that could not be saved")
 
 
@@ -30,6 +32,8 @@ class Entry(BaseModel):
     """Of the assistant: the reply."""
     playing: bool = False
     """The caller may still hear more of it."""
+    interrupted: bool = False
+    """Of the assistant: the caller did not hear the rest."""
 
 
 class Record(BaseModel):
@@ -71,7 +75,7 @@ class Memory:
         self._append(entry)
         return generation
 
-    def heard(self, generation: int, text: str, *, over: bool) -> Entry | None:
+    def heard(self, generation: int, text: str, *, over: bool, interrupted: bool = False) -> Entry | None:
         """The caller has heard `text` of a reply, and no more will come when it is `over`.
 
         Returns the reply, or None when it is unknown or was over before. One that nobody heard is forgotten.
@@ -80,18 +84,36 @@ class Memory:
             if entry.role == "assistant" and entry.generation == generation and entry.playing:
                 entry.content = text
                 entry.playing = not over
+                entry.interrupted = interrupted
                 if over and not text.strip():
                     self.record.messages.remove(entry)
                 return entry
         return None
 
-    def prompt(self, system: str) -> list[ChatMessage]:
-        """The conversation for the model, after the prompt `system`."""
-        said = [entry for entry in self.record.messages if entry.content.strip()]
-        return [
-            ChatMessage(role="system", content=system),
-            *(ChatMessage(role=entry.role, content=entry.content.strip()) for entry in said),
-        ]
+    def prompt(self, system: str, upcoming: str = "") -> list[ChatMessage]:
+        """The conversation for the model, after the prompt `system`.
+
+        What the caller said without a reply between is one message. `upcoming` is a turn that is not committed:
+        the prompt is the one that `caller_said(upcoming)` would lead to, and nothing is remembered.
+        """
+        entries = list(self.record.messages)
+        if upcoming.strip():
+            entries.append(Entry(role="user", content=upcoming, turn_id=0))
+        messages = [ChatMessage(role="system", content=system)]
+        for entry in entries[-self._max_messages :]:
+            content = self._content(entry)
+            if content and entry.role == messages[-1].role == "user":
+                content = f"{messages.pop().content} {content}"
+            if content:
+                messages.append(ChatMessage(role=entry.role, content=content))
+        return messages
+
+    def _content(self, entry: Entry) -> str:
+        """What the model reads of `entry`."""
+        content = entry.content.strip()
+        # A reply that is void counts as interrupted before the gateway has told what was heard of it.
+        cut_short = entry.interrupted or (entry.playing and entry.generation < self.record.generation)
+        return content + CUT_SHORT if content and cut_short else content
 
     def _append(self, entry: Entry) -> None:
         self.record.messages.append(entry)

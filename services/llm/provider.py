@@ -47,10 +47,14 @@ class ProviderFailed(Exception):
 class ChatModel(Protocol):
     """One call's model."""
 
+    @property
+    def name(self) -> str:
+        """What its usage is counted under when the provider did not tell it."""
+
     def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         """Stream the reply to `messages`, the system prompt first. Closing the iterator cancels it.
 
-        Raises ProviderFailed while iterating.
+        Words first, then EndCall at most once, also without any words. Raises ProviderFailed while iterating.
         """
 
     async def close(self) -> None:

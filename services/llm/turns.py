@@ -1,142 +1,297 @@
-"""Whose turn it is: the caller's turn ends by silence, the agent's by the caller's words.
+"""Whose turn it is: the state machine of a call's turn-taking.
 
-Pure: events in, actions out, the time passed in. All times are Unix seconds.
+Pure: events in, actions out, the time passed in (Unix seconds). An event only changes what is known; everything
+that follows from it, at once or later, is one of the `_deadlines`. Whether the agent is to be heard is what the
+gateway's playback clock says, and nothing else.
 """
 
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from services.llm.actions import Action, Commit, Interrupt
-from shared.messages import Playback, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped
+from services.llm import barge_in, wording
+from services.llm.actions import Action, Commit, HangUp, Interrupt, Pause, Resume, Say
+from services.llm.caller_turn import CallerTurn, SpeechEvent, Utterance
+from services.llm.keys import Keys
+from services.llm.silence import Silence
+from services.llm.speculation import Speculation
+from shared.messages import Digit, Playback
 from shared.turn_taking import TurnProfile
 
-Event = SpeechStarted | SpeechPartial | SpeechFinal | SpeechStopped | Playback
+Event = SpeechEvent | Playback | Digit
+Deadline = tuple[float, Callable[[float], list[Action]]]
+
+_NOW = 0.0
+"""A deadline that has passed."""
+_ECHO_S = 0.6
+"""How long after the agent's last word its echo may come back."""
+_AGENT_WORDS = 120
+_FALSE_ALARMS = 2
+"""So often a sound may pause one reply; on a noisy line only words count then."""
+_LOST_S = 20.0
+"""A reply of which nothing is heard for so long has got lost."""
+_WORDLESS_S = 5.0
+"""Sound without words is as good as silence after so long."""
+_LONG_TURNS = 2
+"""Nobody talks through two turns on end: it is a radio, or another machine."""
 
 
 @dataclass(slots=True)
-class _Utterance:
-    """What is known of one utterance of the turn."""
+class _Reply:
+    """A reply that lives: from the commit until its playback is over."""
 
-    finals: list[str] = field(default_factory=list)
-    partial: str = ""
-    ended_at: float | None = None
-    """The last speech sample; None while the caller speaks."""
-    stopped_at: float = 0.0
-    """When the stop became known."""
-    complete: bool = False
-
-    @property
-    def text(self) -> str:
-        return " ".join(filter(None, (part.strip() for part in (*self.finals, self.partial))))
-
-    @property
-    def void(self) -> bool:
-        """A cough: it is over and no words were in it."""
-        return self.complete and self.ended_at is not None and not self.text
-
-    def give_up(self, now: float) -> None:
-        """No more is to come from the worker that heard it."""
-        self.partial = ""
-        self.complete = True
-        self.ended_at = now if self.ended_at is None else self.ended_at
-
-
-def _has_words(text: str) -> bool:
-    return any(character.isalnum() for character in text)
+    seen_at: float
+    """When something was last heard of it."""
+    generation: int | None = None
+    """None until the dialogue has begun it."""
+    protected: bool = False
+    audible: bool = False
+    paused_at: float | None = None
+    alarms: int = 0
 
 
 class Turns:
     """The turn-taking of one call."""
 
     def __init__(self, profile: TurnProfile) -> None:
-        """Nobody has said anything yet."""
-        self._endpointing_s = profile.endpointing_ms / 1000
-        self._final_timeout_s = profile.final_timeout_ms / 1000
-        self._barge_in = profile.barge_in.enabled
-        self._utterances: dict[tuple[int, int], _Utterance] = {}
-        """The caller's turn so far, by (lease epoch of stt, utterance)."""
-        self._committed = (-1, 0)
-        self._reply: int | None = None
-        self._free_at = 0.0
+        """The call has not begun: nobody is waited for."""
+        self.profile = profile
+        """May be replaced during the call."""
+        self._caller = CallerTurn()
+        self._keys = Keys()
+        self._reply: _Reply | None = None
+        self._agent_words: deque[str] = deque(maxlen=_AGENT_WORDS)
+        self._free_at = -_ECHO_S
         """When the last reply was over."""
+        self._silence = Silence()
+        self._long_turns = 0
+        self._hold_since: float | None = None
+        self._speculation = Speculation()
+        self._over = False
 
-    def reply_began(self, generation: int) -> None:
-        """The agent has begun to answer or to greet; the reply lives until its playback is over."""
-        self._reply = generation
+    def begin(self, now: float) -> None:
+        """The line is open."""
+        self._silence.begin(now)
+
+    def reply_began(self, generation: int, now: float, *, protected: bool = False) -> None:
+        """The agent has begun to answer, to greet or to ask; the reply lives until its playback is over."""
+        self._reply = _Reply(now, generation, protected)
+
+    def agent_said(self, text: str, now: float) -> None:
+        """`text` is on its way to the caller."""
+        self._agent_words.extend(wording.words(text))
+        if self._reply is not None:
+            self._reply.seen_at = now
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What `event` leads to at once."""
-        actions: list[Action] = []
+        if self._over:
+            return []
         if isinstance(event, Playback):
             self._follow(event, now)
-        elif (event.epoch, event.utterance) > self._committed:
-            self._listen(event, now)
-            if self._interrupts(event):
-                self._reply = None
-                actions.append(Interrupt())
-        return actions + self.tick(now)
+        elif isinstance(event, Digit):
+            self._keys.press(event.digit, self.profile.digits, now)
+        else:
+            audible = self._reply is not None and self._reply.audible
+            self._caller.hear(event, now, over_agent=audible or now - self._free_at < _ECHO_S)
+        return self.tick(now) + self._speculate()
 
     def tick(self, now: float) -> list[Action]:
         """What the time alone leads to; to be called at `deadline`."""
-        deadline = self.deadline
-        if deadline is None or now < deadline:
-            return []
-        commit = Commit(self._text, self._ended_at, self._due_at)
-        self._committed = max(self._utterances)
-        self._utterances.clear()
-        if self._reply is None:
-            return [commit]
-        # The words came before the reply did, as when a caller speaks before the greeting.
-        self._reply = None
-        return [Interrupt(), commit]
+        actions: list[Action] = []
+        while (due := self._next()) is not None and due[0] <= now:
+            actions += due[1](now)
+        return actions
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing else happens before."""
-        held = self._reply is not None and not self._barge_in
-        speaking = any(utterance.ended_at is None for utterance in self._utterances.values())
-        if held or speaking or not _has_words(self._text):
+        due = self._next()
+        return None if due is None else due[0]
+
+    def _next(self) -> Deadline | None:
+        unbegun = self._reply is not None and self._reply.generation is None
+        # The dialogue has to begin a reply before anything can become of it.
+        if self._over or unbegun:
             return None
-        awaited = [u.ended_at or 0.0 for u in self._utterances.values() if not u.complete]
-        return max(self._due_at, *(ended_at + self._final_timeout_s for ended_at in awaited), 0.0)
+        return min(self._deadlines(), key=lambda deadline: deadline[0], default=None)
+
+    def _deadlines(self) -> Iterator[Deadline]:
+        if self._reply is None:
+            yield from self._while_silent()
+        else:
+            yield from self._while_replying(self._reply)
+        if self._caller.utterances and self._nothing_said:
+            yield self._due_at, self._drop
+        if self._hold_since is not None:
+            yield self._hold_since + self.profile.hold.max_s, self._leave_hold
+
+    def _while_silent(self) -> Iterator[Deadline]:
+        """The agent says nothing: the caller's turn ends, or never begins."""
+        utterances = self._caller.utterances
+        if self._keys:
+            yield self._keys.due_at(self.profile.digits), self._commit_keys
+        elif self._relevant and not self._caller.speaking:
+            waits = [u.ended_at or 0.0 for u in utterances if not u.complete]
+            final_timeout_s = self.profile.final_timeout_ms / 1000
+            yield max([self._due_at, *(ended_at + final_timeout_s for ended_at in waits)]), self._end_turn
+        if utterances:
+            yield utterances[0].began_at + self.profile.max_turn_s, self._cut_turn
+        if (ends_at := self._silence_ends_at) is not None:
+            yield ends_at, self._break_silence
+
+    def _while_replying(self, reply: _Reply) -> Iterator[Deadline]:
+        """The agent prepares a reply, speaks or has paused: the caller may interrupt."""
+        profile = self.profile.barge_in
+        if reply.paused_at is None:
+            yield reply.seen_at + _LOST_S, self._interrupt
+        elif self._nothing_said:
+            yield _NOW, self._resume
+        else:
+            yield reply.paused_at + profile.resume_ms / 1000, self._resume
+        if reply.protected or not profile.enabled:
+            return
+        confirmed_at = _NOW if self._keys else barge_in.confirmed_at(self._relevant, profile, audible=reply.audible)
+        if confirmed_at is not None:
+            yield confirmed_at, self._interrupt
+        alarmed = any(utterance.sustained for utterance in self._caller.utterances)
+        if alarmed and reply.paused_at is None and reply.alarms < _FALSE_ALARMS:
+            yield _NOW, self._pause
+
+    @property
+    def _relevant(self) -> list[Utterance]:
+        """The utterances that say something to the agent."""
+        return [u for u in self._caller.utterances if wording.has_content(u.text) and not self._ignores(u)]
+
+    def _ignores(self, utterance: Utterance) -> bool:
+        """The agent's echo, and what a listener says, or only utters, while the agent speaks."""
+        if utterance.over_agent and wording.is_echo(utterance.text, list(self._agent_words)):
+            return True
+        return self._reply is not None and barge_in.listens(utterance, self.profile.barge_in)
+
+    @property
+    def _nothing_said(self) -> bool:
+        return not self._caller.speaking and not self._relevant and all(u.complete for u in self._caller.utterances)
 
     @property
     def _text(self) -> str:
-        return " ".join(filter(None, (utterance.text for utterance in self._utterances.values())))
-
-    @property
-    def _ended_at(self) -> float:
-        return max(utterance.ended_at or 0.0 for utterance in self._utterances.values())
+        return " ".join(utterance.text for utterance in self._relevant)
 
     @property
     def _due_at(self) -> float:
-        stopped_at = max(utterance.stopped_at for utterance in self._utterances.values())
-        return max(self._ended_at + self._endpointing_s, stopped_at, 0.0 if self._barge_in else self._free_at)
+        """The end of the deliberate wait after the caller's last sound."""
+        utterances = self._caller.utterances
+        ended_at = max(utterance.ended_at or 0.0 for utterance in utterances)
+        stopped_at = max(utterance.stopped_at for utterance in utterances)
+        wait_ms = self.profile.endpointing_ms
+        if utterances[-1].turn_over:
+            wait_ms = 0
+        elif wording.is_unfinished(self._text):
+            wait_ms = max(wait_ms, self.profile.patience_ms)
+        return max(ended_at + wait_ms / 1000, stopped_at)
+
+    @property
+    def _silence_ends_at(self) -> float | None:
+        """When the agent has waited long enough for the caller's words."""
+        ends_at = self._silence.ends_at(self.profile.silence)
+        if ends_at is None or self._keys or self._relevant or self._hold_since is not None:
+            return None
+        return max([ends_at, *(u.began_at + _WORDLESS_S for u in self._caller.utterances if u.ended_at is None)])
 
     def _follow(self, event: Playback, now: float) -> None:
-        if event.generation == self._reply and event.state in ("finished", "cleared"):
-            self._reply = None
-            self._free_at = now
+        reply = self._reply
+        if reply is None or event.generation != reply.generation:
+            return
+        reply.seen_at = now
+        reply.audible = reply.audible or event.state == "started"
+        if event.state in ("finished", "cleared"):
+            self._free(now)
 
-    def _listen(self, event: SpeechStarted | SpeechPartial | SpeechFinal | SpeechStopped, now: float) -> None:
-        for (epoch, number), earlier in self._utterances.items():
-            if epoch < event.epoch:
-                earlier.give_up(now)
-            elif number < event.utterance and earlier.ended_at is None:
-                # Its stop was lost on the way.
-                earlier.ended_at = earlier.stopped_at = now
-        utterance = self._utterances.setdefault((event.epoch, event.utterance), _Utterance())
-        if isinstance(event, SpeechPartial) and not utterance.complete:
-            utterance.partial = event.text
-        elif isinstance(event, SpeechFinal):
-            utterance.finals.append(event.text)
-            utterance.partial = ""
-            utterance.complete = event.complete
-        elif isinstance(event, SpeechStopped):
-            # The clock of the worker that heard it may run ahead.
-            utterance.ended_at = min(event.ended_at, now)
-            utterance.stopped_at = now
-        self._utterances = {key: heard for key, heard in self._utterances.items() if not heard.void}
+    def _free(self, now: float, *, interrupted: bool = False) -> None:
+        self._reply = None
+        self._free_at = now
+        self._silence.begin(now, interrupted=interrupted)
 
-    def _interrupts(self, event: SpeechStarted | SpeechPartial | SpeechFinal | SpeechStopped) -> bool:
-        spoken = isinstance(event, SpeechPartial | SpeechFinal) and _has_words(event.text)
-        return spoken and self._barge_in and self._reply is not None
+    def _pause(self, now: float) -> list[Action]:
+        for utterance in self._caller.utterances:
+            utterance.sustained = False
+        reply = self._reply
+        if reply is None or reply.generation is None:
+            return []
+        reply.paused_at, reply.alarms = now, reply.alarms + 1
+        return [Pause(reply.generation)]
+
+    def _resume(self, now: float) -> list[Action]:
+        reply = self._reply
+        if reply is None or reply.generation is None:
+            return []
+        reply.paused_at, reply.seen_at = None, now
+        return [Resume(reply.generation)]
+
+    def _interrupt(self, now: float) -> list[Action]:
+        self._free(now, interrupted=True)
+        return [Interrupt()]
+
+    def _speculate(self) -> list[Action]:
+        if not self.profile.speculation or self._reply is not None or self._keys or self._over:
+            return []
+        return [*self._speculation.guess(self._caller.utterances, self._text)]
+
+    def _end_turn(self, now: float) -> list[Action]:
+        text, hold = self._text, self.profile.hold
+        if wording.contains(text, hold.voicemail):
+            return self._hang_up("voicemail")
+        if wording.contains(text, hold.phrases):
+            self._hold_since = now if self._hold_since is None else self._hold_since
+            return self._drop(now)
+        self._long_turns = 0
+        return self._commit(text, now)
+
+    def _commit(self, text: str, now: float) -> list[Action]:
+        relevant = self._relevant
+        ended_at = max([u.ended_at or now for u in relevant] or [self._keys.pressed_at])
+        due_at = min(now, self._due_at) if relevant and not self._caller.speaking else now
+        commit = Commit(text, ended_at, max(due_at, min(self._free_at, now)), tuple(u.number for u in relevant))
+        self._caller.clear()
+        self._hold_since = None
+        self._speculation.forget()
+        self._silence.forget()
+        self._reply = _Reply(now)
+        return [commit]
+
+    def _commit_keys(self, now: float) -> list[Action]:
+        spoken, keys = self._text, self._keys.take()
+        return self._commit(f"{spoken} {keys}".strip(), now)
+
+    def _cut_turn(self, now: float) -> list[Action]:
+        """The caller does not stop."""
+        if self._keys:
+            return self._commit_keys(now)
+        if not self._relevant:
+            return self._drop(now)
+        self._long_turns += 1
+        if self._long_turns < _LONG_TURNS:
+            return self._commit(self._text, now)
+        self._caller.clear()
+        return self._unasked(self._silence.leave(self.profile.silence), now)
+
+    def _drop(self, now: float) -> list[Action]:
+        self._caller.clear()
+        return []
+
+    def _leave_hold(self, now: float) -> list[Action]:
+        return self._hang_up("on_hold")
+
+    def _break_silence(self, now: float) -> list[Action]:
+        return self._unasked(self._silence.break_(self.profile.silence), now)
+
+    def _unasked(self, action: Say | HangUp, now: float) -> list[Action]:
+        if isinstance(action, HangUp):
+            return self._hang_up(action.reason)
+        self._reply = _Reply(now)
+        return [action]
+
+    def _hang_up(self, reason: str) -> list[Action]:
+        self._caller.clear()
+        self._over = True
+        return [HangUp(reason)]

@@ -41,6 +41,8 @@ class SpeechDetector:
         self._hang_over_ms = hang_over_ms
         self._window_ms = window_ms
         self.speaking = False
+        self.voiced = False
+        """Whether the newest window belongs to speech: it is at `stay` or above while somebody speaks."""
         self._began_ms = 0
         self._loud_ms = 0
         self._last_ms = 0
@@ -52,11 +54,15 @@ class SpeechDetector:
         jumped_back, self._now_ms = start_ms < self._now_ms, start_ms
         if jumped_back:
             self._loud_ms = 0
-            if self.speaking:
-                return self._stop()
-        if self.speaking:
-            return self._while_speaking(probability, start_ms)
-        return self._while_silent(probability, start_ms)
+        change: Started | Stopped | None
+        if self.speaking and jumped_back:
+            change = self._stop()
+        elif self.speaking:
+            change = self._while_speaking(probability, start_ms)
+        else:
+            change = self._while_silent(probability, start_ms)
+        self.voiced = self.speaking and probability >= self._stay
+        return change
 
     def _while_silent(self, probability: float, start_ms: int) -> Started | None:
         if probability < self._stay:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from enum import Enum
+from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import Counter
 
@@ -15,11 +16,12 @@ LONGEST_MS = 3000
 """Older audio is worthless to a conversation."""
 
 
-class Mark(Enum):
-    """What the VAD says about the audio around it."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An utterance begins, or has ended, in the audio around it."""
 
-    BEGIN = "begin"
-    FINISH = "finish"
+    kind: Literal["begin", "finish"]
+    utterance: int
 
 
 class Intake:

@@ -2,27 +2,30 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
+from services.stt.arrivals import Arrivals
 from services.stt.detector import SpeechDetector, Started, Stopped
+from services.stt.echo import EchoGuard
 from services.stt.intake import Intake, Mark
 from services.stt.provider import Hypothesis, Transcriber
 from services.stt.timeline import Timeline
 from services.stt.utterances import Utterances
-from services.stt.vad import VadBatcher
+from services.stt.vad import WINDOW_MS, VadBatcher
+from services.stt.voice import Voice
 from shared.audio import RATE, duration_ms
 from shared.bus import BusError
 from shared.call import Call
-from shared.messages import AudioIn, Message, Word
+from shared.live_turns import LiveTurns
+from shared.messages import AudioIn, AudioOut, Message, Playback, SpeechStopped, SpeechSustained, Word
 
 log = structlog.get_logger()
 
-_ARRIVALS = 100
-"""Frames (2 s) whose time of arrival is kept: longer than any hang-over."""
+_AROUND_MS = 64
+"""So much before and after an utterance helps to tell whether it was echo."""
 
 
 class SttSession:
@@ -44,10 +47,13 @@ class SttSession:
         self._vad = vad.stream(self._on_window)
         self._intake = Intake()
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._utterances = Utterances()
+        self._arrivals = Arrivals(clock)
+        self._utterances = Utterances(self._arrivals, self._was_echo)
+        self._voice = Voice(0)
+        """In the utterance that is open."""
+        self._echo = EchoGuard()
+        self._turns = LiveTurns(call)
         self._timeline = Timeline()
-        self._arrivals: deque[tuple[int, float]] = deque(maxlen=_ARRIVALS)
-        """(end of the frame on the caller's timeline in ms, Unix time of its arrival)."""
         self._newest = (0, -1)
         """(epoch, seq) of the newest frame."""
         self._fed_bytes = 0
@@ -58,7 +64,17 @@ class SttSession:
         """Listen to the call, with a transcriber that was opened with `hear`; it belongs to the session."""
         self._transcriber = transcriber
         self._work = [self._call.spawn(self._feed(transcriber)), self._call.spawn(self._publish())]
+        await self._turns.listen()
+        await self._call.channel.on_audio_out("tts", self._on_agent)
+        await self._call.channel.on(self._on_playback, Playback)
         await self._call.channel.on_audio_in(self._on_frame)
+
+    async def _on_agent(self, piece: AudioOut) -> None:
+        self._echo.agent_said(piece)
+
+    async def _on_playback(self, message: Message) -> None:
+        if isinstance(message, Playback):
+            self._echo.agent_heard(message, self._clock())
 
     def _on_frame(self, frame: AudioIn) -> None:
         order = (frame.epoch, frame.seq)
@@ -69,33 +85,61 @@ class SttSession:
             # Another line took over, with a timeline of its own.
             self._arrivals.clear()
         self._newest = order
-        self._arrivals.append((frame.timestamp_ms + duration_ms(frame.payload), self._clock()))
+        self._arrivals.add(frame.timestamp_ms + duration_ms(frame.payload))
+        self._echo.caller_said(frame.timestamp_ms, frame.payload)
         self._intake.put(frame)
         self._vad.feed(frame.timestamp_ms, frame.payload)
 
     def _on_window(self, probability: float, start_ms: int) -> None:
         change = self._detector.hear(probability, start_ms)
+        begin_ms = start_ms
         if isinstance(change, Started):
-            self._intake.put(Mark.BEGIN)
-            self._send(self._utterances.start(change.t_ms))
+            begin_ms = change.t_ms
+            self._send(self._utterances.start(begin_ms))
+            self._intake.put(Mark("begin", self._utterances.open or 0))
         elif isinstance(change, Stopped):
-            self._finish(change.t_ms)
+            self._send(self._utterances.stop(change.t_ms))
         elif not self._detector.speaking and self._utterances.unconfirmed(start_ms):
-            self._finish(start_ms)
+            self._send(self._utterances.stop(start_ms))
+        if self._detector.voiced and (utterance := self._utterances.open) is not None:
+            self._count(utterance, begin_ms, start_ms + WINDOW_MS)
 
-    def _finish(self, t_ms: int) -> None:
-        self._intake.put(Mark.FINISH)
-        self._send(self._utterances.stop(t_ms, self._arrived_at(t_ms)))
+    def _count(self, utterance: int, begin_ms: int, end_ms: int) -> None:
+        """There is voice from `begin_ms` to `end_ms`: tell when there is enough of the caller's."""
+        if self._voice.utterance != utterance:
+            self._voice = Voice(utterance)
+            # Its first words wait for the first judgement.
+            at = self._arrivals.before(end_ms)
+            self._send(self._utterances.suspect(echo=self._echo.possible(at, at)))
+        voice = self._voice
+        if voice.own and voice.sustained:
+            return
+        voice.add(begin_ms, end_ms)
+        min_ms = self._turns.profile.barge_in.min_speech_ms
+        if (stretch := voice.due(min_ms)) is not None:
+            voice.judge(echo=self._is_echo(*stretch))
+            self._send(self._utterances.suspect(echo=voice.suspect))
+        if not voice.sustained and voice.long_enough(min_ms):
+            voice.sustained = True
+            at = self._arrivals.before(end_ms)
+            self._send([SpeechSustained(utterance=utterance, t_ms=end_ms, speech_ms=voice.own_ms, reached_at=at)])
 
-    def _arrived_at(self, t_ms: int) -> float:
-        """When the frame with the sample before `t_ms` arrived."""
-        return next((at for end_ms, at in self._arrivals if end_ms >= t_ms), self._clock())
+    def _was_echo(self, utterance: int | None, from_ms: int, to_ms: int) -> bool:
+        """Whether an utterance, or what is none yet, was nothing but the agent's voice."""
+        if self._voice.utterance == utterance and (self._voice.own or self._voice.certainly_echo):
+            return not self._voice.own
+        return self._is_echo(from_ms - _AROUND_MS, min(to_ms + _AROUND_MS, self._arrivals.end_ms))
+
+    def _is_echo(self, from_ms: int, to_ms: int) -> bool:
+        return self._echo.is_echo(from_ms, to_ms, self._arrivals.before(to_ms))
 
     def hear(self, hypothesis: Hypothesis) -> None:
         """The transcriber's listener."""
         words = tuple(self._placed(word) for word in hypothesis.words)
-        t_ms = self._arrivals[-1][0] if self._arrivals else 0
-        self._send(self._utterances.hear(replace(hypothesis, words=words), t_ms))
+        silent_ms = hypothesis.silent_from_ms
+        if silent_ms is not None:
+            silent_ms = self._timeline.locate(silent_ms)
+        self._send(self._utterances.hear(replace(hypothesis, words=words, silent_from_ms=silent_ms)))
 
     def _placed(self, word: Word) -> Word:
         locate = self._timeline.locate
@@ -103,6 +147,8 @@ class SttSession:
 
     def _send(self, messages: Sequence[Message]) -> None:
         for message in messages:
+            if isinstance(message, SpeechStopped) and self._utterances.owed(message.utterance):
+                self._intake.put(Mark("finish", message.utterance))
             self._outbox.put_nowait(message)
 
     async def _publish(self) -> None:
@@ -119,14 +165,15 @@ class SttSession:
         """Beside the handlers: a slow provider delays its own audio and not the VAD."""
         while True:
             item = await self._intake.get()
-            if item is Mark.BEGIN:
-                await transcriber.begin()
-            elif item is Mark.FINISH:
-                await transcriber.finish()
-            elif isinstance(item, AudioIn):
+            if isinstance(item, AudioIn):
                 self._fed_bytes += len(item.payload)
                 self._timeline.feed(item.timestamp_ms, duration_ms(item.payload))
                 await transcriber.feed(item.payload)
+            elif item.kind == "begin":
+                await transcriber.begin()
+            elif self._utterances.owed(item.utterance):
+                # Else the provider has noticed the end by itself, while this waited.
+                await transcriber.finish()
 
     async def close(self) -> None:
         self._vad.close()

@@ -79,7 +79,8 @@ class UsageCounted(Message):
     provider: str
     model: str
     amounts: dict[str, float]
-    """By unit: `audio_s`, `input_tokens`, `output_tokens`, `characters`."""
+    """By unit: `audio_s`, `input_tokens`, `output_tokens`, `characters`; with `estimated_` before the unit of
+    a reply that was cut short, whose cost the provider does not tell."""
 
 
 class ErrorHappened(Message):

@@ -10,6 +10,10 @@ class Behaviour(BaseModel):
 
     stt_final_ms: int = Field(default=0, ge=0, le=60_000)
     """From the end of an utterance (or Finalize) to its final transcript."""
+    stt_eager_ms: int = Field(default=200, ge=10, le=10_000)
+    """Silence after which Flux tells that a turn is likely over."""
+    stt_turn_ms: int = Field(default=400, ge=10, le=10_000)
+    """Silence after which Flux ends a turn, when what was said is a whole sentence."""
     llm_first_token_ms: int = Field(default=0, ge=0, le=60_000)
     """From the request to the first token."""
     llm_token_ms: int = Field(default=0, ge=0, le=10_000)

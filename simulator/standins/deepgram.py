@@ -1,10 +1,11 @@
-"""A stand-in for Deepgram: live transcription (listen v1) of phrases that it was taught.
+"""A stand-in for Deepgram: live transcription (listen v1, and Flux by listen v2) of phrases that it was taught.
 
-Source: Deepgram's API reference ("Live Audio", "Errors").
+Source: Deepgram's API reference ("Live Audio", "Turn-based Audio (Flux)", "Errors").
 """
 
 import asyncio
 import uuid
+from typing import Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shared.espeak import SpeechError
 from simulator.ear import PhraseBook
 from simulator.standins.behaviour import Behaviour
-from simulator.standins.deepgram_socket import Connection, Habits, Options
+from simulator.standins.deepgram_connection import Connection, Habits
+from simulator.standins.deepgram_flux_socket import Flux, FluxOptions
+from simulator.standins.deepgram_socket import Live, Options
 
 _MODELS = {
     f"{family}{variant}"
@@ -40,14 +43,22 @@ def _problem(status: int, code: str, message: str) -> web.Response:
     return web.json_response(body, status=status, headers={"dg-request-id": request_id, "dg-error": message})
 
 
+def _query(request: web.Request) -> dict[str, Any]:
+    repeated = {name: tuple(request.query.getall(name, [])) for name in ("keyterm", "language_hint")}
+    return {**{name: request.query[name] for name in request.query}, **repeated}
+
+
+def _complaint(error: ValidationError) -> ValueError:
+    first = error.errors()[0]
+    return ValueError(f"Invalid query parameter '{first['loc'][0]}': {first['msg']}")
+
+
 def _options(request: web.Request) -> Options:
     """Raises ValueError with the vendor's complaint."""
-    query = {name: request.query[name] for name in request.query}
     try:
-        options = Options.model_validate({**query, "keyterm": tuple(request.query.getall("keyterm", []))})
+        options = Options.model_validate(_query(request))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"Invalid query parameter '{first['loc'][0]}': {first['msg']}") from error
+        raise _complaint(error) from error
     if options.model not in _MODELS:
         raise ValueError("No such model/language/tier combination found.")
     if options.keyterm and not options.model.startswith("nova-3"):
@@ -57,17 +68,34 @@ def _options(request: web.Request) -> Options:
     return options
 
 
+def _flux_options(request: web.Request) -> FluxOptions:
+    """Raises ValueError with the vendor's complaint."""
+    try:
+        options = FluxOptions.model_validate(_query(request))
+    except ValidationError as error:
+        raise _complaint(error) from error
+    if options.language_hint and options.model != "flux-general-multi":
+        raise ValueError("language_hint is only supported for flux-general-multi.")
+    if options.eager_eot_threshold is not None and options.eager_eot_threshold > options.eot_threshold:
+        raise ValueError("eager_eot_threshold must not be above eot_threshold.")
+    return options
+
+
 def add_routes(app: web.Application, behaviour: Behaviour, book: PhraseBook, habits: Habits | None = None) -> None:
     """Serve Deepgram's paths, and `POST /standins/phrases` that teaches `book`, from `app`."""
 
     async def listen(request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization", "").split(" ") != ["Token", behaviour.api_key]:
             return _problem(401, "INVALID_AUTH", "Invalid credentials.")
+        connection: Connection[Any]
         try:
-            options = _options(request)
+            if request.path == "/v2/listen":
+                connection = Flux(_flux_options(request), behaviour, book, habits or Habits())
+            else:
+                connection = Live(_options(request), behaviour, book, habits or Habits())
         except ValueError as error:
             return _problem(400, "INVALID_QUERY_PARAMETER", str(error))
-        return await Connection(options, behaviour, book, habits or Habits()).run(request)
+        return await connection.run(request)
 
     async def learn(request: web.Request) -> web.Response:
         try:
@@ -83,4 +111,5 @@ def add_routes(app: web.Application, behaviour: Behaviour, book: PhraseBook, hab
         return web.json_response({"learned": len(lesson.texts)})
 
     app.router.add_get("/v1/listen", listen)
+    app.router.add_get("/v2/listen", listen)
     app.router.add_post("/standins/phrases", learn)

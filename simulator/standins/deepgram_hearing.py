@@ -12,7 +12,8 @@ from shared.audio import RATE, bytes_of, decode
 _HOP = bytes_of(10)
 _LOUD = 200
 """Peak of 16-bit samples above which 10 ms are speech, as in shared.espeak.trim."""
-_INTERIM = bytes_of(500)
+_INTERIM_MS = 500
+"""The vendor sends about one interim a second, whatever is said: half a second after the first word on average."""
 _LONGEST_SILENCE = bytes_of(5000)
 """Silence is final after so long: an empty transcript says so."""
 
@@ -56,11 +57,15 @@ Event = Began | Ended | Segment
 class Hearing:
     """Cuts one stream into segments."""
 
-    def __init__(self, endpointing_ms: int | None, utterance_end_ms: int | None = None) -> None:
+    def __init__(
+        self, endpointing_ms: int | None, utterance_end_ms: int | None = None, interim_ms: int | None = _INTERIM_MS
+    ) -> None:
         """Silence of `endpointing_ms` makes speech final, None: only `finalize` does.
-        Silence of `utterance_end_ms` after it is told, None: never."""
+        Silence of `utterance_end_ms` after it is told, None: never.
+        Speech brings an interim segment every `interim_ms`, None: only `interim` does."""
         self._endpointing = None if endpointing_ms is None else bytes_of(endpointing_ms)
         self._utterance_end = None if utterance_end_ms is None else bytes_of(utterance_end_ms)
+        self._interim = None if interim_ms is None else bytes_of(interim_ms)
         self.position = 0
         """How much audio came, in bytes."""
         self._rest = b""
@@ -91,29 +96,34 @@ class Hearing:
             events.append(Began(self.position))
         self.position += _HOP
         if loud:
-            self._loud_until = self.position
+            self._loud_until, self._owes_end = self.position, True
         if loud or self._speech:
             self._speech += audio
         if self._speech:
             events += self._while_speaking()
         elif self.position - self._segment_start >= _LONGEST_SILENCE:
             events.append(self._cut(is_final=True))
-        if self._owes_end and self._utterance_end is not None and self._silence >= self._utterance_end:
+        if self._owes_end and self._utterance_end is not None and self.silence >= self._utterance_end:
             self._owes_end = False
             events.append(Ended(self._loud_until))
         return events
 
     @property
-    def _silence(self) -> int:
+    def silence(self) -> int:
+        """How much audio came since the last sound, in bytes."""
         return self.position - self._loud_until
 
     def _while_speaking(self) -> list[Event]:
-        if self._endpointing is not None and self._silence >= self._endpointing:
+        if self._endpointing is not None and self.silence >= self._endpointing:
             return [self._cut(is_final=True, speech_final=True)]
-        if self.position - self._interim_at >= _INTERIM:
+        if self._interim is not None and self.position - self._interim_at >= self._interim:
             self._interim_at = self.position
             return [self._cut()]
         return []
+
+    def interim(self) -> Segment:
+        """What came since the last final segment."""
+        return self._cut()
 
     def finalize(self) -> Segment | None:
         """All that came becomes final at once; None: it is already."""
@@ -126,6 +136,5 @@ class Hearing:
         )
         if is_final:
             self._segment_start = self.position
-            self._owes_end = self._owes_end or bool(speech)
             self._speech.clear()
         return segment

@@ -25,6 +25,8 @@ class Transcript:
 
     words: tuple[Word, ...] = ()
     confidence: float = 0.0
+    whole: bool = False
+    """It ends as a known phrase does."""
 
     @property
     def text(self) -> str:
@@ -54,19 +56,21 @@ class Scribe:
         if not segment.speech:
             return Transcript()
         speech, known = self._with_what_came_before(segment), self._before.text if self._before else ""
-        heard = self._hear(speech)
+        heard, whole = self._hear(speech)
         if speech != segment.speech and (heard is None or not heard.text.startswith(known)):
             speech, known = segment.speech, ""
-            heard = self._hear(speech)
+            heard, whole = self._hear(speech)
         text = "" if heard is None else heard.text
         if segment.is_final:
             self._before = _Phrase(speech, segment.speech_start + len(segment.speech), text)
         if heard is None:
             return Transcript()
-        return Transcript(_spread(text[len(known) :], segment), heard.score)
+        return Transcript(_spread(text[len(known) :], segment), heard.score, whole)
 
-    def _hear(self, speech: bytes) -> Heard | None:
-        return self._book.recognise(speech) or self._book.recognise_beginning(speech)
+    def _hear(self, speech: bytes) -> tuple[Heard | None, bool]:
+        """What was said, and whether it is a whole phrase."""
+        heard = self._book.recognise(speech)
+        return (heard, True) if heard is not None else (self._book.recognise_beginning(speech), False)
 
     def _with_what_came_before(self, segment: Segment) -> bytes:
         """A caller's short pause lets the client finalize in mid-phrase: what was said goes on."""

@@ -1,26 +1,21 @@
 """The listen v1 socket of the Deepgram stand-in.
 
-Source: Deepgram's API reference ("Live Audio") and its pages on Finalize, Close Stream, Audio Keep Alive,
-Endpointing, Utterance End and socket errors. A Finalize with nothing left to process is not answered, as there.
+Source: Deepgram's API reference ("Live Audio") and its pages on Finalize, Audio Keep Alive, Endpointing and
+Utterance End. A Finalize with nothing left to process is not answered, as there.
 """
 
 import asyncio
-import json
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from aiohttp import WSMsgType, web
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from simulator.ear import PhraseBook
 from simulator.standins.behaviour import Behaviour
-from simulator.standins.deepgram_hearing import Began, Ended, Event, Hearing, Segment
+from simulator.standins.deepgram_connection import Connection, Habits, Told
+from simulator.standins.deepgram_hearing import Began, Ended, Event, Hearing
 from simulator.standins.deepgram_results import Messages
 from simulator.standins.deepgram_scribe import Scribe
 
-_INTERNAL_ERROR = 1011
-_NO_AUDIO = "NET-0001"
 _DEFAULT_ENDPOINTING_MS = 10
 
 
@@ -48,117 +43,56 @@ class Options(BaseModel):
         return None if value == "false" else _DEFAULT_ENDPOINTING_MS if value == "true" else value
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How the vendor behaves, for tests that cannot wait."""
-
-    patience_s: float = 10.0
-    """The socket is closed after so long without audio or KeepAlive."""
-    answers_finalize: bool = True
-    """False: the audio is final and nothing says so, as may happen with very little of it."""
-
-
-class Connection:
+class Live(Connection[Event]):
     """One stream."""
 
     def __init__(self, options: Options, behaviour: Behaviour, book: PhraseBook, habits: Habits) -> None:
         """`run` does the rest."""
         self._options = options
-        self._behaviour = behaviour
-        self._habits = habits
-        self._hearing = Hearing(options.endpointing, options.utterance_end_ms)
+        self._hearing = Hearing(options.endpointing if habits.endpoints else None, options.utterance_end_ms)
         self._scribe = Scribe(book)
         self._messages = Messages(options.model, formatted=options.smart_format or options.punctuate)
-        self._socket = web.WebSocketResponse()
         self._length = 0
-        self._events: asyncio.Queue[tuple[float, Event] | None] = asyncio.Queue()
-        """(when it may be told on the loop's clock, event); None: the stream ends."""
+        self._last_word_end: int | None = None
+        """Where the words end that no UtteranceEnd was told about; None: there are none."""
+        super().__init__(behaviour, habits, self._messages.request_id)
 
-    async def run(self, request: web.Request) -> web.WebSocketResponse:
-        """Serve the socket to its end."""
-        self._socket.headers["dg-request-id"] = self._messages.request_id
-        await self._socket.prepare(request)
-        telling = asyncio.create_task(self._tell())
-        try:
-            if await self._listen():
-                self._hear(self._hearing.finalize())
-                self._events.put_nowait(None)
-                await telling
-        except TimeoutError:
-            await self._socket.close(code=_INTERNAL_ERROR, message=_NO_AUDIO.encode())
-        finally:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
-        return self._socket
-
-    async def _listen(self) -> bool:
-        """Take what comes; True when the client closes the stream, False when it is gone.
-
-        Raises TimeoutError when it sends neither audio nor KeepAlive.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._habits.patience_s
-        while True:
-            async with asyncio.timeout_at(deadline):
-                received = await self._socket.receive()
-            if received.type is WSMsgType.BINARY and received.data:
-                deadline = loop.time() + self._habits.patience_s
-                self._take(received.data)
-            elif received.type is WSMsgType.TEXT:
-                kind = _type_of(received.data)
-                if kind == "CloseStream":
-                    return True
-                if kind == "KeepAlive":
-                    deadline = loop.time() + self._habits.patience_s
-                elif kind == "Finalize":
-                    self._hear(self._hearing.finalize())
-                else:
-                    await self._socket.send_json(self._messages.error(received.data))
-            else:
-                # An empty binary message also closes the stream.
-                return received.type is WSMsgType.BINARY
-
-    def _take(self, audio: bytes) -> None:
+    def take(self, audio: bytes) -> None:
         self._length += len(audio)
         self._messages.audio(audio)
         for event in self._hearing.feed(audio):
-            self._hear(event)
+            self.happened(event)
 
-    def _hear(self, event: Event | None) -> None:
-        if event is not None:
-            final = isinstance(event, Segment) and event.is_final and bool(event.speech)
-            delay_s = self._behaviour.stt_final_ms / 1000 if final else 0.0
-            self._events.put_nowait((asyncio.get_running_loop().time() + delay_s, event))
+    async def obey(self, kind: object, text: str) -> bool:
+        if kind == "Finalize":
+            self.finish()
+        elif kind != "KeepAlive":
+            await self._socket.send_json(self._messages.error(text))
+        return kind == "KeepAlive"
 
-    async def _tell(self) -> None:
-        """One teller, so that messages keep their order."""
-        with suppress(ConnectionResetError):
-            while (item := await self._events.get()) is not None:
-                due, event = item
-                if (message := await self._message(event)) is not None:
-                    await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-                    await self._socket.send_json(message)
-            await self._socket.send_json(self._messages.metadata(self._length))
-            await self._socket.close()
+    def finish(self) -> None:
+        if (segment := self._hearing.finalize()) is not None:
+            self.happened(segment)
 
-    async def _message(self, event: Event) -> dict[str, Any] | None:
+    def farewell(self) -> list[dict[str, Any]]:
+        return [self._messages.metadata(self._length)]
+
+    async def messages(self, event: Event) -> list[Told]:
         if isinstance(event, Began):
-            return self._messages.speech_started(event.at) if self._options.vad_events else None
+            return [Told(self._messages.speech_started(event.at))] if self._options.vad_events else []
         if isinstance(event, Ended):
-            return self._messages.utterance_end(event.at)
+            return self._utterance_end()
         if not event.is_final and not self._options.interim_results:
-            return None
+            return []
         # Comparing with every known phrase would hold up the other sockets.
         transcript = await asyncio.to_thread(self._scribe.read, event)
+        if transcript.words:
+            self._last_word_end = transcript.words[-1].end
         if event.from_finalize and not self._habits.answers_finalize:
-            return None
-        return self._messages.results(event, transcript)
+            return []
+        return [Told(self._messages.results(event, transcript), event.is_final and bool(event.speech))]
 
-
-def _type_of(text: str) -> object:
-    try:
-        message = json.loads(text)
-    except ValueError:
-        return None
-    return message.get("type") if isinstance(message, dict) else None
+    def _utterance_end(self) -> list[Told]:
+        """Only words have an end: sounds without any are not told about."""
+        at, self._last_word_end = self._last_word_end, None
+        return [] if at is None else [Told(self._messages.utterance_end(at))]

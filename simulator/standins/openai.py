@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from simulator.standins.behaviour import Behaviour
 
 _TOKEN = re.compile(r"\s*\S+")
 _MODELS = ("gpt-6-luna",)
+_END_CALL = "end_call"
+"""The tool that a scenario's intent may call, if the request offers it."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,6 +52,22 @@ class _Message(BaseModel):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
+class _Function(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class _Tool(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["function"]
+    function: _Function
+
+
 class _StreamOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -68,6 +86,11 @@ class _Request(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     max_completion_tokens: int | None = Field(default=None, ge=1)
+    tools: list[_Tool] | None = Field(default=None, min_length=1)
+
+    def offers(self, tool: str) -> bool:
+        """Whether the model may call `tool`."""
+        return any(offered.function.name == tool for offered in self.tools or ())
 
 
 class _Refused(Exception):
@@ -98,16 +121,26 @@ async def _parse(request: web.Request) -> _Request:
     if asked.stream_options is not None and not asked.stream:
         param = "stream_options"
         raise _Refused(400, f"The '{param}' parameter is only allowed when 'stream' is enabled.", param=param)
+    if asked.tools and asked.model in _MODELS and asked.reasoning_effort != "none":
+        # Also when no effort is given: https://github.com/BerriAI/litellm/pull/34569
+        message = f"Function tools with reasoning_effort are not supported for {asked.model} in /v1/chat/completions. "
+        advice = "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
+        raise _Refused(400, message + advice, param="reasoning_effort")
     return asked
 
 
 class _Answer:
-    """One completion: its tokens and how it looks on the wire."""
+    """One completion: its tokens and how it looks on the wire. A tool call counts as no token."""
 
     def __init__(self, asked: _Request, scenario: Scenario) -> None:
-        tokens = _TOKEN.findall(scenario.respond([m.text for m in asked.messages if m.role == "user"]))
+        said = [message.text for message in asked.messages if message.role == "user"]
+        tokens = _TOKEN.findall(scenario.respond(said))
         self.tokens = tokens[: asked.max_completion_tokens]
-        self.finish_reason = "stop" if len(self.tokens) == len(tokens) else "length"
+        whole = len(self.tokens) == len(tokens)
+        self.tool_calls = (
+            [_tool_call(_END_CALL, "{}")] if whole and scenario.ends_call(said) and asked.offers(_END_CALL) else []
+        )
+        self.finish_reason = "length" if not whole else "tool_calls" if self.tool_calls else "stop"
         read = sum(len(message.text.split()) for message in asked.messages)
         self.usage = {
             "prompt_tokens": read,
@@ -123,9 +156,17 @@ class _Answer:
             "content": "".join(self.tokens),
             "refusal": None,
             "annotations": [],
+            **({"tool_calls": self.tool_calls} if self.tool_calls else {}),
         }
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self.usage}
+
+    def deltas_of_tools(self) -> Iterator[dict[str, Any]]:
+        """Of each call its id, name and no arguments first, then the arguments."""
+        for index, call in enumerate(self.tool_calls):
+            named = {**call["function"], "arguments": ""}
+            yield {"tool_calls": [{"index": index, **call, "function": named}]}
+            yield {"tool_calls": [{"index": index, "function": {"arguments": call["function"]["arguments"]}}]}
 
     def chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -157,6 +198,8 @@ async def _stream(request: web.Request, answer: _Answer, behaviour: Behaviour) -
         if index > 0:
             await asyncio.sleep(behaviour.llm_token_ms / 1000)
         await send(answer.chunk({"content": token}))
+    for delta in answer.deltas_of_tools():
+        await send(answer.chunk(delta))
     await send(answer.chunk({}, answer.finish_reason))
     if (last := answer.last_chunk()) is not None:
         await send(last)
@@ -198,6 +241,11 @@ def add_routes(app: web.Application, behaviour: Behaviour, scenario: Scenario) -
     app.router.add_post("/v1/chat/completions", _refusing(complete))
     app.router.add_get("/v1/models", _refusing(models))
     app.router.add_get("/v1/models/{name}", _refusing(model))
+
+
+def _tool_call(name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"call_{secrets.token_hex(12)}", "type": "function", "function": function}
 
 
 def _model(name: str) -> dict[str, object]:

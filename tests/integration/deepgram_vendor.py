@@ -7,19 +7,21 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from services.stt.provider import Hypothesis
+from services.stt.provider import Hypothesis, Transcriber
 from services.stt.providers.deepgram import Deepgram
-from services.stt.providers.deepgram_stream import DeepgramStream, Patience
+from services.stt.providers.deepgram_line import Patience
 from shared import espeak
 from shared.agents import AgentProfile, SttProfile
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of
 from shared.settings import Settings
+from shared.turn_taking import TurnProfile
 from simulator.ear import PhraseBook
 from simulator.standins.behaviour import Behaviour
 from simulator.standins.deepgram import add_routes
-from simulator.standins.deepgram_socket import Habits
+from simulator.standins.deepgram_connection import Habits
 
 BOOKING = "I would like to book a table for four people."
+ORDER = "And my order number is one two,"
 THANKS = "Thank you very much, goodbye."
 PATIENT = Patience(finish_s=10, keep_alive_s=10)
 
@@ -72,7 +74,7 @@ class Vendor:
     def __init__(self, habits: Habits | None = None) -> None:
         self.behaviour, self.sockets = Behaviour(), 0
         book = PhraseBook()
-        for text in (BOOKING, THANKS):
+        for text in (BOOKING, ORDER, THANKS):
             book.learn(text)
         app = web.Application()
         add_routes(app, self.behaviour, book, habits)
@@ -86,11 +88,16 @@ class Vendor:
         await self.server.close()
 
     async def open(
-        self, ear: Ear, stt: SttProfile | None = None, key: str = "stand-in", patience: Patience = PATIENT
-    ) -> DeepgramStream:
+        self,
+        ear: Ear,
+        stt: SttProfile | None = None,
+        key: str = "stand-in",
+        patience: Patience = PATIENT,
+        turns: TurnProfile | None = None,
+    ) -> Transcriber:
         url = str(self.server.make_url("")).rstrip("/")
         settings = Settings(deepgram_api_key=SecretStr(key), deepgram_base_url=url)
-        profile = AgentProfile(name="test", stt=stt or SttProfile())
+        profile = AgentProfile(name="test", stt=stt or SttProfile(), turns=turns or TurnProfile())
         return await Deepgram(settings, patience).open_transcriber(profile, ear.hear, ear.fail)
 
     def cut_the_line(self) -> None:
@@ -102,12 +109,12 @@ class Vendor:
             connection.transport.abort()
 
 
-async def feed(stream: DeepgramStream, mulaw: bytes) -> None:
+async def feed(stream: Transcriber, mulaw: bytes) -> None:
     for at in range(0, len(mulaw), FRAME_BYTES):
         await stream.feed(mulaw[at : at + FRAME_BYTES].ljust(FRAME_BYTES, SILENCE))
 
 
-async def say(stream: DeepgramStream, text: str) -> None:
+async def say(stream: Transcriber, text: str) -> None:
     """As the session hears it: the end is noticed after some silence."""
     await feed(stream, silence(200) + audio(text))
     await stream.begin()

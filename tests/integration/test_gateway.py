@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from shared import subjects
 from shared.channel import CallChannel
-from shared.messages import AudioIn, CallEnded
+from shared.messages import AudioIn, CallEnded, Control, Playback
 from shared.nats_bus import NatsBus
 from tests.fakes import Heard
 from tests.integration.gateway_peer import Peer, media_frame, serve, start
@@ -62,7 +62,63 @@ async def test_audio_goes_both_ways(peer: Peer, bus: NatsBus) -> None:
     played = await asyncio.wait_for(media.receive_json(), 5)
     marked = await asyncio.wait_for(media.receive_json(), 5)
     assert (played["event"], played["streamSid"], len(played["media"]["payload"])) == ("media", "MZ1", 2136)
-    assert (marked["event"], marked["mark"]["name"]) == ("mark", "1:200")
+    assert (marked["event"], marked["mark"]["name"]) == ("mark", "1:1:200")
+
+
+async def received(media: aiohttp.ClientWebSocketResponse, count: int) -> list[tuple[str, str]]:
+    """The next messages: (event, name of the mark or first byte of the audio in base64)."""
+    messages = [await asyncio.wait_for(media.receive_json(), 5) for _ in range(count)]
+    bodies = [message.get(message["event"], {}) for message in messages]
+    return [
+        (message["event"], body.get("name") or body.get("payload", "")[:1])
+        for message, body in zip(messages, bodies, strict=True)
+    ]
+
+
+async def test_a_reply_is_paused_and_resumed_as_twilio_can(peer: Peer, bus: NatsBus) -> None:
+    call_id, media = await peer.live()
+    heard = await Heard.on(bus, call_id)
+    tts, llm = (peer.stages[name].sessions[call_id].call.channel for name in ("tts", "llm"))
+    await tts.send_audio_out(1, 0, b"\x00" * 1600, "One ", last=False, turn_id=3, asked_at=5.0)
+    await tts.send_audio_out(1, 200, b"\xff" * 16000, "two.", last=True, turn_id=3, asked_at=5.0)
+    assert await received(media, 4) == [("media", "A"), ("mark", "1:1:200"), ("media", "/"), ("mark", "1:1:2200")]
+    await media.send_json({"event": "mark", "streamSid": "MZ1", "mark": {"name": "1:1:200"}})
+    await heard.wait_for(Playback, 2)
+    await llm.send(Control(action="pause", generation=1))
+    assert await received(media, 1) == [("clear", "")]
+    # Twilio returns the marks of what it was told to drop.
+    await media.send_json({"event": "mark", "streamSid": "MZ1", "mark": {"name": "1:1:2200"}})
+    assert (await heard.wait_for(Playback, 3)).state == "paused"
+    await llm.send(Control(action="resume", generation=1))
+    assert await received(media, 2) == [("media", "/"), ("mark", "1:2:2200")]
+    await media.send_json({"event": "mark", "streamSid": "MZ1", "mark": {"name": "1:2:2200"}})
+    await heard.wait_for(Playback, 5)
+    reports = [message for message in heard.messages if isinstance(message, Playback)]
+    assert [(report.state, report.heard) for report in reports] == [
+        ("started", ""),
+        ("playing", "One "),
+        ("paused", "One "),
+        ("resumed", "One "),
+        ("finished", "One two."),
+    ]
+    assert {report.turn_id for report in reports} == {3}
+    started, playing = reports[:2]
+    assert 5.0 == started.asked_at < started.synthesized_at <= started.received_at <= started.at < playing.at
+    assert started.at - 1 < playing.audible_at < playing.at
+
+
+async def test_the_agent_hangs_up_when_its_goodbye_was_heard(peer: Peer, bus: NatsBus) -> None:
+    call_id, media = await peer.live()
+    heard = await Heard.on(bus, call_id)
+    tts, llm = (peer.stages[name].sessions[call_id].call.channel for name in ("tts", "llm"))
+    await tts.send_audio_out(1, 0, b"\x00" * 1600, "Goodbye!", last=True)
+    await llm.send(Control(action="hangup", generation=1))
+    assert await received(media, 2) == [("media", "A"), ("mark", "1:1:200")]
+    await media.send_json({"event": "mark", "streamSid": "MZ1", "mark": {"name": "1:1:200"}})
+    assert await closed_with(media) == 1000
+    assert (await heard.wait_for(CallEnded)).reason == "agent_hung_up"
+    _, document = await peer.ring(call_id)
+    assert [element.tag for element in document] == ["Hangup"]
 
 
 async def test_stop_ends_the_call_for_every_stage(peer: Peer, bus: NatsBus) -> None:

@@ -9,7 +9,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from services.llm.models import Models
-from services.llm.provider import ChatMessage, ChatModel, TextDelta, Usage
+from services.llm.provider import ChatMessage, ChatModel, EndCall, ReplyItem, TextDelta, Usage
 from shared import scenario
 from shared.agents import AgentProfile, LlmProfile
 from shared.settings import Settings
@@ -40,16 +40,21 @@ async def vendor() -> AsyncIterator[Vendor]:
 @pytest_asyncio.fixture(params=["offline", "openai"])
 async def model(request: pytest.FixtureRequest, vendor: Vendor) -> AsyncIterator[ChatModel]:
     models = Models(settings_for(vendor.url))
-    name, opened = await models.open(AgentProfile(name="bella", llm=LlmProfile(provider=request.param)))
+    profile = LlmProfile(provider=request.param, reasoning_effort="none")
+    name, opened = await models.open(AgentProfile(name="bella", llm=profile))
     assert name == request.param
     yield opened
     await opened.close()
     await models.close()
 
 
-async def answer(model: ChatModel, *said: str) -> str:
+async def items(model: ChatModel, *said: str) -> list[ReplyItem]:
     async with aclosing(model.reply(conversation(*said))) as stream:
-        return "".join([item.text async for item in stream if isinstance(item, TextDelta)])
+        return [item async for item in stream]
+
+
+async def answer(model: ChatModel, *said: str) -> str:
+    return "".join(item.text for item in await items(model, *said) if isinstance(item, TextDelta))
 
 
 async def test_the_reply_is_the_scenarios_answer_to_the_whole_conversation(model: ChatModel) -> None:
@@ -58,15 +63,29 @@ async def test_the_reply_is_the_scenarios_answer_to_the_whole_conversation(model
 
 
 async def test_the_reply_comes_in_bits_and_the_usage_once_and_last(model: ChatModel) -> None:
-    async with aclosing(model.reply(conversation(*SAID))) as stream:
-        items = [item async for item in stream]
-    assert [type(item) for item in items[:-1]] == [TextDelta] * (len(items) - 1)
-    assert len(items) > 5
-    usage = items[-1]
+    *deltas, usage = await items(model, *SAID)
+    assert [type(item) for item in deltas] == [TextDelta] * len(deltas)
+    assert len(deltas) > 5
     assert isinstance(usage, Usage)
-    assert usage.model
-    assert usage.input_tokens == sum(len(message.content.split()) for message in conversation(*SAID))
+    assert usage.model == model.name
+    assert usage.input_tokens >= sum(len(message.content.split()) for message in conversation(*SAID))
     assert usage.output_tokens == len(ANSWER.split())
+
+
+async def test_the_model_ends_the_call_once_after_its_words(model: ChatModel) -> None:
+    *deltas, end, usage = await items(model, "thank you goodbye")
+    assert (
+        "".join(item.text for item in deltas if isinstance(item, TextDelta)) == "Thank you for calling Bella. Goodbye!"
+    )
+    assert end == EndCall()
+    assert isinstance(usage, Usage)
+    assert not any(isinstance(item, EndCall) for item in await items(model, *SAID))
+
+
+async def test_pressed_keys_are_answered_as_if_they_were_said(model: ChatModel) -> None:
+    spoken = await answer(model, "where is my order four seven one one")
+    assert spoken.startswith("Order four seven one one ")
+    assert await answer(model, "keys 4 7 1 1") == spoken
 
 
 async def test_one_call_asks_again_and_again(model: ChatModel) -> None:

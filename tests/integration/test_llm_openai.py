@@ -5,12 +5,14 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from services.llm.models import Models
-from services.llm.provider import ChatMessage, ChatModel, ProviderFailed, TextDelta
+from services.llm.provider import ChatMessage, ChatModel, EndCall, ProviderFailed, ReplyItem, TextDelta
 from services.llm.providers import openai as provider
 from shared.agents import AgentProfile, LlmProfile
 from shared.stage import CannotServe
@@ -30,9 +32,13 @@ async def model_at(url: str, key: str = KEY, profile: LlmProfile | None = None) 
         await models.close()
 
 
-async def read(model: ChatModel) -> str:
+async def items(model: ChatModel) -> list[ReplyItem]:
     async with aclosing(model.reply(HELLO)) as stream:
-        return "".join([item.text async for item in stream if isinstance(item, TextDelta)])
+        return [item async for item in stream]
+
+
+async def read(model: ChatModel) -> str:
+    return "".join(item.text for item in await items(model) if isinstance(item, TextDelta))
 
 
 async def failure(model: ChatModel) -> str:
@@ -139,8 +145,85 @@ async def test_a_connection_that_is_cut_in_mid_reply_is_a_failure() -> None:
         assert "no connection to 127.0.0.1" in await failure(model)
 
 
-async def body_of(profile: LlmProfile) -> dict[str, object]:
-    bodies: list[dict[str, object]] = []
+def delta(content: str | None = None, *calls: dict[str, object], finish_reason: str | None = None) -> dict[str, object]:
+    """A chunk of a stream."""
+    inner = {**({} if content is None else {"content": content}), **({"tool_calls": list(calls)} if calls else {})}
+    return {**CHUNK, "choices": [{"index": 0, "delta": inner, "finish_reason": finish_reason}]}
+
+
+def call(index: int, arguments: str, name: str | None = None) -> dict[str, object]:
+    """A bit of a tool call; the name comes with the first."""
+    function = {"arguments": arguments, **({} if name is None else {"name": name})}
+    return {"index": index, "function": function, **({} if name is None else {"id": "c", "type": "function"})}
+
+
+END = delta(finish_reason="tool_calls")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "found", "unknown"),
+    [
+        (
+            [delta("Bye!"), delta(None, call(0, "", "end_call")), delta(None, call(0, "{}")), END],
+            ["Bye!", EndCall()],
+            [],
+        ),
+        ([delta(None, call(0, "{}", "end_call")), END], [EndCall()], []),
+        ([delta("Bye!", call(0, "", "end_call"), call(1, "", "end_call")), END], ["Bye!", EndCall()], []),
+        ([delta(None, call(0, "", "end_")), delta(None, call(0, "", "call")), END], [EndCall()], []),
+        ([delta("Bye!", call(0, "{", "fly")), delta(None, call(0, "}")), END], ["Bye!"], [["fly"]]),
+        ([delta(None, call(0, "", "fly"), call(1, "", "end_call")), END], [EndCall()], [["fly"]]),
+        ([delta("Bye!", call(0, "{}", "end_call")), delta(finish_reason="stop")], ["Bye!", EndCall()], []),
+        ([delta("Bye!", {"index": 0}), delta(finish_reason="stop")], ["Bye!"], [[""]]),
+    ],
+)
+async def test_a_tool_call_that_comes_in_bits(
+    chunks: list[dict[str, object]], found: list[object], unknown: list[list[str]]
+) -> None:
+    async def stream(request: web.Request) -> web.Response:
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+        return web.Response(text="".join(lines) + "data: [DONE]\n\n", content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", stream)
+    async with serving(app) as url, model_at(url) as model:
+        with capture_logs() as logs:
+            told = [item.text if isinstance(item, TextDelta) else item for item in await items(model)]
+    assert told == found
+    assert [entry["tools"] for entry in logs if entry["event"] == "unknown_tool_called"] == unknown
+
+
+async def test_a_tool_call_that_breaks_off_ends_nothing() -> None:
+    async def stream(request: web.Request) -> web.Response:
+        line = f"data: {json.dumps(delta(None, call(0, '', 'end_call')))}\n\n"
+        return web.Response(text=line, content_type="text/event-stream")
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", stream)
+    async with serving(app) as url, model_at(url) as model:
+        assert "broke off" in await failure(model)
+
+
+async def test_a_vendor_that_refuses_tools_answers_without_them_and_is_not_offered_them_again() -> None:
+    async with vendor_open() as vendor:
+        models = Models(settings_for(vendor.url))
+        with capture_logs() as logs:
+            for calls in range(1, 4):
+                _, model = await models.open(AgentProfile(name="bella", llm=LlmProfile(reasoning_effort="low")))
+                told = await items(model)
+                assert "".join(item.text for item in told if isinstance(item, TextDelta)).endswith("Goodbye!")
+                assert EndCall() not in told
+                assert vendor.requests == 2 * calls + 1, "one to check the model, one to answer, and one refused"
+        _, other = await models.open(AgentProfile(name="bella", llm=LlmProfile(reasoning_effort="none")))
+        assert EndCall() in await items(other)
+        await models.close()
+    refused = [entry for entry in logs if entry["event"] == "openai_refuses_tools"]
+    assert len(refused) == 1
+    assert "set reasoning_effort to 'none'" in refused[0]["reason"]
+
+
+async def body_of(profile: LlmProfile) -> dict[str, Any]:
+    bodies: list[dict[str, Any]] = []
 
     async def remember(request: web.Request) -> web.Response:
         bodies.append(await request.json())
@@ -155,8 +238,14 @@ async def body_of(profile: LlmProfile) -> dict[str, object]:
 
 
 async def test_only_what_the_profile_sets_is_sent() -> None:
-    body = await body_of(LlmProfile(model="model-1", max_reply_chars=200))
-    assert body.pop("messages") == [message.model_dump() for message in HELLO]
+    body = await body_of(LlmProfile(model="model-1", max_reply_chars=200, reasoning_effort=None))
+    system, said = body.pop("messages")
+    assert system["content"].startswith("You are Bella.\n")
+    assert "call end_call" in system["content"]
+    assert said == HELLO[1].model_dump()
+    (tool,) = body.pop("tools")
+    assert (tool["type"], tool["function"]["name"]) == ("function", "end_call")
+    assert tool["function"]["parameters"]["properties"] == {}
     assert body == {
         "model": "model-1",
         "stream": True,
@@ -173,7 +262,8 @@ async def test_temperature_and_effort_are_sent_when_set() -> None:
 async def test_calls_share_their_connections() -> None:
     async with vendor_open() as vendor:
         models = Models(settings_for(vendor.url))
-        opened = [(await models.open(AgentProfile(name="bella")))[1] for _ in range(2)]
+        profile = AgentProfile(name="bella", llm=LlmProfile(reasoning_effort="none"))
+        opened = [(await models.open(profile))[1] for _ in range(2)]
         for model in opened:
             assert await read(model) == "Thank you for calling Bella. Goodbye!"
         assert vendor.requests == 4, "one to check the model and one to answer, for each call"

@@ -15,6 +15,8 @@ from tests.llm_vendor import Vendor, vendor_open
 KEY = {"Authorization": "Bearer stand-in"}
 ASK: dict[str, Any] = {"model": "gpt-6-luna", "messages": [{"role": "user", "content": "Goodbye!"}]}
 ANSWER = "Thank you for calling Bella. Goodbye!"
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "end_call", "description": "Hang up."}}
+OFFER: dict[str, Any] = {**ASK, "reasoning_effort": "none", "tools": [TOOL]}
 
 
 @pytest_asyncio.fixture
@@ -51,6 +53,54 @@ async def test_a_stream_begins_with_the_role_and_ends_with_the_reason(vendor: Ve
     assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
     assert not any("usage" in chunk for chunk in chunks)
     assert vendor.app[STREAMS].finished == 1
+
+
+async def test_a_tool_call_follows_the_words_in_bits(vendor: Vendor) -> None:
+    chunks = await events(vendor, {**OFFER, "stream": True})
+    choices = [chunk["choices"][0] for chunk in chunks]
+    words, (named, arguments, last) = choices[1:-3], choices[-3:]
+    assert "".join(choice["delta"]["content"] for choice in words) == ANSWER
+    (first,) = named["delta"]["tool_calls"]
+    assert first.pop("id").startswith("call_")
+    assert first == {"index": 0, "type": "function", "function": {"name": "end_call", "arguments": ""}}
+    assert arguments["delta"] == {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
+    assert (last["delta"], last["finish_reason"]) == ({}, "tool_calls")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        {**OFFER, "messages": [{"role": "user", "content": "What are your opening hours?"}]},
+        {**OFFER, "tools": [{"type": "function", "function": {"name": "transfer"}}]},
+        {**OFFER, "tools": None},
+        {**OFFER, "max_completion_tokens": 3},
+    ],
+)
+async def test_only_a_tool_that_is_offered_is_called_and_only_at_the_end(vendor: Vendor, ask: dict[str, Any]) -> None:
+    chunks = await events(vendor, {**ask, "stream": True})
+    assert not any("tool_calls" in chunk["choices"][0]["delta"] for chunk in chunks)
+    assert chunks[-1]["choices"][0]["finish_reason"] in ("stop", "length")
+
+
+@pytest.mark.parametrize("effort", [None, "low"])
+async def test_tools_are_refused_with_any_effort_but_none(vendor: Vendor, effort: str | None) -> None:
+    status, text = await post(vendor, {**OFFER, "reasoning_effort": effort})
+    assert (status, json.loads(text)["error"]["param"]) == (400, "reasoning_effort")
+    assert "Function tools with reasoning_effort are not supported for gpt-6-luna" in text
+
+
+async def test_the_sdk_reads_a_tool_call(vendor: Vendor) -> None:
+    async with openai.AsyncOpenAI(base_url=vendor.url, api_key="stand-in", max_retries=0) as client:
+        answer = await client.chat.completions.create(
+            model="gpt-6-luna",
+            messages=[{"role": "user", "content": "Goodbye!"}],
+            tools=[{"type": "function", "function": {"name": "end_call"}}],
+            reasoning_effort="none",
+        )
+    assert answer.choices[0].finish_reason == "tool_calls"
+    calls = answer.choices[0].message.tool_calls or []
+    functions = [call.function for call in calls if call.type == "function"]
+    assert [(function.name, function.arguments) for function in functions] == [("end_call", "{}")]
 
 
 async def test_usage_comes_in_a_last_chunk_without_choices_when_asked_for(vendor: Vendor) -> None:
@@ -104,6 +154,9 @@ async def test_only_the_right_key_is_let_in(vendor: Vendor, headers: dict[str, s
         ({**ASK, "max_completion_tokens": 0}, "max_completion_tokens"),
         ({**ASK, "stream_options": {"include_usage": True}}, "stream_options"),
         ({**ASK, "flavour": "vanilla"}, "flavour"),
+        ({**OFFER, "tools": []}, "tools"),
+        ({**OFFER, "tools": [{"type": "robot"}]}, "tools.0.type"),
+        ({**OFFER, "tools": [{"type": "function", "function": {"name": "end call"}}]}, "tools.0.function.name"),
     ],
 )
 async def test_a_request_that_is_not_valid_is_refused_and_the_parameter_named(

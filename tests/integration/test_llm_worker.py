@@ -136,9 +136,14 @@ class Caller:
         end = await self.heard.wait_for(ReplyEnd, self._replies)
         pieces = [m for m in self.heard.messages if isinstance(m, ReplyText) and m.generation == end.generation]
         text = "".join(piece.text for piece in pieces)
-        for state in ("started", "finished"):
-            report = {"generation": end.generation, "state": state, "heard": text, "heard_ms": 900}
-            await self._gateway.send(Playback.model_validate({**report, "synthesized_at": time.time()}))
+        now = time.time()
+        for moments in (
+            {"state": "started", "asked_at": now, "synthesized_at": now, "received_at": now},
+            {"state": "playing", "audible_at": now + 0.01},
+            {"state": "finished"},
+        ):
+            report = {"generation": end.generation, "heard": text, "heard_ms": 900}
+            await self._gateway.send(Playback.model_validate({**report, **moments}))
         await self.heard.wait_for(TranscriptAgent, self._replies)
         return text, end
 

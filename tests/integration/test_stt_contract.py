@@ -14,6 +14,7 @@ from services.stt.provider import Hypothesis, Open, Transcriber
 from services.stt.providers import offline
 from services.stt.providers.deepgram import Deepgram
 from shared import espeak, phrases, scenario
+from shared.agents import SttProfile
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of, encode
 from shared.settings import Settings
 from simulator.ear import PhraseBook
@@ -25,6 +26,9 @@ SCRIPT = [line.say for line in scenario.load("bella").script]
 ORDERS = ["my order number is one two three four", "my order number is one two three five"]
 ONSET_MS, HANG_OVER_MS = 100, 260
 """How late the VAD tells of speech and of silence."""
+AFTERWARDS_MS = 1500
+"""The line stays open: a provider that judges turns itself listens to the silence."""
+FLUX = SttProfile(provider="deepgram", model="flux-general-en")
 
 
 class Ear:
@@ -77,6 +81,7 @@ class Caller:
         await self.transcriber.begin()
         await self.feed(mulaw[onset:] + silence(HANG_OVER_MS))
         await self.transcriber.finish()
+        await self.feed(silence(AFTERWARDS_MS))
 
     async def say(self, text: str) -> None:
         await self.speak(espeak.trim(espeak.speak(text).mulaw))
@@ -93,7 +98,7 @@ def noise(ms: int) -> bytes:
     return encode((np.random.default_rng(5).standard_normal(bytes_of(ms)) * 800).astype(np.int16))
 
 
-@pytest_asyncio.fixture(params=["offline", "deepgram"])
+@pytest_asyncio.fixture(params=["offline", "deepgram", "flux"])
 async def open_call(request: pytest.FixtureRequest) -> AsyncIterator[OpenCall]:
     """Opens calls with one provider, and closes them when the test is over."""
     book = PhraseBook()
@@ -107,11 +112,13 @@ async def open_call(request: pytest.FixtureRequest) -> AsyncIterator[OpenCall]:
         providers: dict[str, Open] = {
             "offline": offline.open_transcriber,
             "deepgram": Deepgram(settings).open_transcriber,
+            "flux": Deepgram(settings).open_transcriber,
         }
+        agent = profile().model_copy(update={"stt": FLUX}) if request.param == "flux" else profile()
 
         async def open_one() -> Caller:
             ear = Ear()
-            transcriber = await providers[request.param](profile(), ear.hear, ear.failures.append)
+            transcriber = await providers[request.param](agent, ear.hear, ear.failures.append)
             opened.append(Caller(transcriber, ear))
             return opened[-1]
 

@@ -13,13 +13,13 @@ from pydantic import SecretStr
 from services.stt.provider import Hypothesis
 from services.stt.providers import deepgram
 from services.stt.providers.deepgram import Deepgram
-from services.stt.providers.deepgram_stream import Patience, RecognitionLost
+from services.stt.providers.deepgram_line import Patience, RecognitionLost
 from shared.agents import AgentProfile, SttProfile
 from shared.audio import duration_ms
 from shared.phrases import normalize
 from shared.settings import Settings
 from shared.stage import CannotServe
-from simulator.standins.deepgram_socket import Habits
+from simulator.standins.deepgram_connection import Habits
 from tests.integration.deepgram_vendor import BOOKING, THANKS, Ear, Vendor, audio, feed, say, silence
 
 
@@ -97,6 +97,59 @@ async def test_an_unanswered_finish_is_completed_in_the_end(ear: Ear) -> None:
         assert ear.complete == [Hypothesis("", final=True, complete=True)]
         await stream.close()
         assert ear.failures == []
+
+
+async def test_without_a_finish_deepgram_notices_the_silence(vendor: Vendor, ear: Ear) -> None:
+    stream = await vendor.open(ear)
+    await feed(stream, silence(200) + audio(BOOKING) + silence(700))
+    await ear.completed(1)
+    (heard,) = ear.complete
+    assert heard.text == BOOKING
+    assert heard.silent_from_ms == heard.words[-1].end_ms
+    assert abs(heard.silent_from_ms - 200 - duration_ms(audio(BOOKING))) <= 40
+    # The gap between the words comes to the same end, and is not told again.
+    await feed(stream, silence(2000))
+    await stream.finish()
+    await ear.completed(2)
+    assert ear.complete[1] == Hypothesis("", final=True, complete=True)
+    await stream.close()
+
+
+async def test_where_noise_hides_the_silence_the_gap_between_the_words_ends_the_utterance(ear: Ear) -> None:
+    async with Vendor(Habits(endpoints=False)) as vendor:
+        stream = await vendor.open(ear)
+        await feed(stream, silence(200) + audio(BOOKING) + silence(1300))
+        await ear.completed(1)
+        (heard,) = ear.complete
+        assert heard.text == BOOKING
+        assert heard.silent_from_ms is not None
+        assert abs(heard.silent_from_ms - 200 - duration_ms(audio(BOOKING))) <= 40
+        await say(stream, THANKS)
+        await ear.completed(2)
+        assert [hypothesis.text for hypothesis in ear.complete] == [BOOKING, THANKS]
+        assert ear.complete[1].silent_from_ms is None
+        await stream.close()
+
+
+async def test_a_silence_that_deepgram_notices_late_does_not_answer_a_finish(vendor: Vendor, ear: Ear) -> None:
+    vendor.behaviour.stt_final_ms = 200
+    stream = await vendor.open(ear)
+    await feed(stream, silence(200) + audio(BOOKING) + silence(700))
+    await stream.finish()
+    await ear.completed(1)
+    finals = [hypothesis for hypothesis in ear.heard if hypothesis.final]
+    assert [(final.text, final.complete) for final in finals] == [(BOOKING, False), ("", True)]
+    assert all(final.silent_from_ms is None for final in finals)
+    await stream.close()
+
+
+async def test_a_silence_without_words_is_not_told(vendor: Vendor, ear: Ear) -> None:
+    stream = await vendor.open(ear)
+    await feed(stream, audio("seven green bottles are hanging on the wall") + silence(2000))
+    await say(stream, BOOKING)
+    await ear.completed(1)
+    assert [hypothesis.text for hypothesis in ear.complete] == [BOOKING]
+    await stream.close()
 
 
 async def test_a_late_answer_keeps_its_text_and_completes_nothing_else(vendor: Vendor, ear: Ear) -> None:

@@ -69,6 +69,17 @@ async def test_every_message_is_one_of_the_vendors(server: TestServer) -> None:
     assert abs(messages[-1].duration - len(said) / 8000) < 0.001
 
 
+async def test_the_end_of_an_utterance_is_told_with_its_last_word_and_not_without_words(server: TestServer) -> None:
+    options = {"interim_results": True, "endpointing": 300, "utterance_end_ms": 1000}
+    messages = await transcribe(server, audio(BOOKING) + silence(1500), **options)
+    words = next(message for message in messages if message.type == "Results" and message.is_final)
+    (end,) = [message for message in messages if message.type == "UtteranceEnd"]
+    assert end.last_word_end == words.channel.alternatives[0].words[-1].end
+    unknown = audio("seven green bottles are hanging on the wall")
+    messages = await transcribe(server, unknown + silence(1500), **options)
+    assert "UtteranceEnd" not in [message.type for message in messages]
+
+
 async def test_results_follow_each_other_without_a_gap(server: TestServer) -> None:
     said = audio(BOOKING) + silence(500)
     messages = await transcribe(server, said + said, endpointing=300)

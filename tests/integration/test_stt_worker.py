@@ -11,7 +11,15 @@ from shared.agents import AgentProfile, SttProfile
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE, bytes_of
 from shared.channel import CallChannel
 from shared.espeak import speak, trim
-from shared.messages import CallEnded, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, UsageCounted
+from shared.messages import (
+    CallEnded,
+    SpeechFinal,
+    SpeechPartial,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSustained,
+    UsageCounted,
+)
 from shared.nats_bus import NatsBus
 from tests.fakes import Heard
 from tests.integration.worker_process import WorkerProcess, running
@@ -43,6 +51,9 @@ async def test_a_worker_process_hears_its_calls_and_stops_when_told(worker: Work
     started, stopped = await heard.wait_for(SpeechStarted), await heard.wait_for(SpeechStopped)
     assert abs(started.t_ms - 500) <= 80
     assert abs(stopped.t_ms - (500 + len(SPEECH) // 8)) <= 80
+    sustained = await heard.wait_for(SpeechSustained)
+    assert started.t_ms + 250 <= sustained.t_ms < stopped.t_ms
+    assert 0 < started.began_at <= sustained.reached_at <= stopped.ended_at <= final.at
     order = [type(message) for message in heard.messages]
     assert order[0] is SpeechStarted
     assert order[-1] is SpeechFinal

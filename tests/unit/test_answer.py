@@ -1,88 +1,331 @@
-"""What becomes of a reply when the model fails, says too much, or is counted."""
+"""What becomes of a reply: prepared, released or discarded, interrupted, too long, of a model that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
 
+import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
-from services.llm.answer import APOLOGY
-from services.llm.provider import ProviderFailed, Usage
-from shared.agents import LlmProfile
-from shared.messages import ErrorHappened, UsageCounted
-from tests.llm_model import ScriptedModel
-from tests.llm_phone import PROFILE, Exchange, exchange_open, texts
+from services.llm.actions import Commit
+from services.llm.answer import APOLOGY, FAREWELL, Answerer
+from services.llm.draft import Draft
+from services.llm.latency import Latency
+from services.llm.outbox import Outbox
+from services.llm.provider import ChatMessage, EndCall, ProviderFailed, Usage
+from services.llm.reply import Reply
+from shared.agents import AgentProfile, LlmProfile
+from shared.call import Call
+from shared.channel import CallChannel
+from shared.memory_bus import MemoryBus
+from shared.messages import ErrorHappened, Message, ReplyEnd, ReplyText, UsageCounted
+from tests.fakes import Heard
+from tests.llm_model import ScriptedModel, Step
+
+M = TypeVar("M", bound=Message)
+HELLO = [ChatMessage(role="system", content="You are Bella."), ChatMessage(role="user", content="hello")]
+"""19 characters: 5 tokens."""
+LONGER = [HELLO[0], ChatMessage(role="user", content="hello there")]
+
+
+class Desk:
+    """An answerer, and what the call's other stages receive of it."""
+
+    def __init__(self, bus: MemoryBus, heard: Heard, model: ScriptedModel, max_reply_chars: int) -> None:
+        profile = AgentProfile(name="bella", llm=LlmProfile(max_reply_chars=max_reply_chars))
+        self.bus = bus
+        self.heard = heard
+        self.model = model
+        self.call = Call(profile, CallChannel(bus, "CA1", "llm", 1))
+        self.failed = asyncio.Event()
+        self.call.failed = self.failed.set
+        self.now = 1000.0
+        self.latency = Latency(Commit("hello", 999.0, 999.5), 999.5, 1000.0)
+        self._outbox = Outbox(self.call)
+        self.answerer = Answerer(self.call, "scripted", model, self._outbox, lambda: self.now)
+        self._replies = 0
+
+    def reply(self) -> Reply:
+        """The next one."""
+        self._replies += 1
+        return Reply(self._replies, 1, self._outbox.send)
+
+    async def answer(self, messages: list[ChatMessage] = HELLO, draft: Draft | None = None) -> bool:
+        """Answer to the end."""
+        return await asyncio.wait_for(self.answerer.answer(self.reply(), messages, self.latency, draft), 5)
+
+    def begin(self, *args: Any) -> asyncio.Task[bool]:
+        """Answer beside the test."""
+        answering: Coroutine[Any, Any, bool] = self.answerer.answer(self.reply(), HELLO, self.latency, *args)
+        return asyncio.create_task(answering)
+
+    async def said(self) -> list[str]:
+        """The pieces of the newest reply, when it is over."""
+        end = await self.heard.wait_for(ReplyEnd, self._replies)
+        pieces = [piece for piece in self.of(ReplyText) if piece.generation == end.generation]
+        assert end.pieces == len(pieces)
+        return [piece.text for piece in pieces]
+
+    def of(self, kind: type[M]) -> list[M]:
+        """The messages of a type so far."""
+        return [message for message in self.heard.messages if isinstance(message, kind)]
+
+    async def amounts(self) -> list[dict[str, float]]:
+        """All usage that was counted when the call had ended."""
+        await self.answerer.close()
+        await self.bus.settle()
+        return [usage.amounts for usage in self.of(UsageCounted)]
+
+
+class Desks:
+    """Opens desks and closes them."""
+
+    def __init__(self) -> None:
+        self._open: list[Desk] = []
+
+    async def __call__(self, *scripts: list[Step], max_reply_chars: int = 300) -> Desk:
+        bus = MemoryBus()
+        self._open.append(Desk(bus, await Heard.on(bus, "CA1"), ScriptedModel(*scripts), max_reply_chars))
+        return self._open[-1]
+
+    async def close(self) -> None:
+        for desk in self._open:
+            await desk.answerer.close()
+            await desk.call.close()
+            await desk.bus.close()
 
 
 @pytest_asyncio.fixture
-async def exchange() -> AsyncIterator[Exchange]:
-    async with exchange_open() as opened:
-        yield opened
+async def desk_of() -> AsyncIterator[Desks]:
+    desks = Desks()
+    yield desks
+    await desks.close()
 
 
-async def test_a_model_that_fails_once_is_asked_again(exchange: Exchange) -> None:
-    model = ScriptedModel(["We ", ProviderFailed("lost")], ["We are open."])
-    phone = await exchange.dial(model)
-    await phone.say("hello")
-    end, pieces = await phone.reply()
-    assert (texts(pieces), end.pieces) == (["We are open."], 1)
-    assert model.asked[0] == model.asked[1]
-    await exchange.bus.settle()
-    assert exchange.sent("event.error") == 0
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until it holds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
 
 
-async def test_a_model_that_fails_twice_costs_an_apology_and_not_the_call(exchange: Exchange) -> None:
-    model = ScriptedModel([ProviderFailed("no quota")], [ProviderFailed("no quota")], ["Better now."])
-    phone = await exchange.dial(model)
-    await phone.say("hello")
-    end, pieces = await phone.reply()
-    assert texts(pieces) == [APOLOGY]
-    error = await phone.next(ErrorHappened)
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"trunkline_{name}_total", labels) or 0.0
+
+
+class Speculation:
+    """What the metrics of speculation have grown by."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, ...]:
+        results = [metric("speculations", result=result) for result in ("hit", "miss")]
+        return (*results, metric("speculation_wasted_tokens"))
+
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """Hits, misses, wasted tokens."""
+        return tuple(now - before for now, before in zip(self._now(), self._before, strict=True))
+
+
+async def test_a_model_that_fails_once_is_asked_again(desk_of: Desks) -> None:
+    desk = await desk_of(["We ", ProviderFailed("lost")], ["We are open."])
+    assert not await desk.answer()
+    assert await desk.said() == ["We are open."]
+    assert desk.model.asked == [HELLO, HELLO]
+    await desk.bus.settle()
+    assert not desk.of(ErrorHappened)
+
+
+async def test_a_model_that_fails_twice_costs_an_apology_and_not_the_call(desk_of: Desks) -> None:
+    desk = await desk_of([ProviderFailed("no quota")], [ProviderFailed("no quota")], ["Better now."])
+    assert not await desk.answer()
+    assert await desk.said() == [APOLOGY]
+    error = await desk.heard.wait_for(ErrorHappened)
     assert (error.error, error.fatal) == ("scripted: no quota", False)
-    await phone.heard(end.generation, APOLOGY)
-    await phone.say("hello again")
-    _, pieces = await phone.reply()
-    assert texts(pieces) == ["Better now."]
-    assert not phone.failed
+    assert not await desk.answer()
+    assert await desk.said() == ["Better now."]
+    assert not desk.failed.is_set()
 
 
-async def test_a_model_that_says_nothing_has_failed(exchange: Exchange) -> None:
-    phone = await exchange.dial(ScriptedModel([], [" ", "\n"]))
-    await phone.say("hello")
-    _, pieces = await phone.reply()
-    assert texts(pieces) == [APOLOGY]
+async def test_a_model_that_says_nothing_has_failed(desk_of: Desks) -> None:
+    desk = await desk_of([], [" ", "\n"])
+    await desk.answer()
+    assert await desk.said() == [APOLOGY]
 
 
-async def test_a_model_that_fails_in_mid_reply_is_not_asked_again(exchange: Exchange) -> None:
-    model = ScriptedModel(["We are open from noon until eleven. But on", ProviderFailed("lost")])
-    phone = await exchange.dial(model)
-    await phone.say("hello")
-    end, pieces = await phone.reply()
-    assert texts(pieces) == ["We are open from noon until eleven. ", APOLOGY]
-    assert end.pieces == 2
-    assert len(model.asked) == 1
+async def test_a_model_that_fails_in_mid_reply_is_not_asked_again(desk_of: Desks) -> None:
+    desk = await desk_of(["We are open from noon until eleven. But on", ProviderFailed("lost")])
+    await desk.answer()
+    assert await desk.said() == ["We are open from noon until eleven. ", APOLOGY]
+    assert len(desk.model.asked) == 1
 
 
-async def test_a_defect_in_the_model_ends_the_stage_and_not_in_silence(exchange: Exchange) -> None:
-    phone = await exchange.dial(ScriptedModel([RuntimeError("a bug")]))
-    await phone.say("hello")
-    assert (await phone.next(ErrorHappened)).fatal
+async def test_a_defect_in_the_model_ends_the_stage_and_not_in_silence(desk_of: Desks) -> None:
+    desk = await desk_of([RuntimeError("a bug")])
+    with pytest.raises(RuntimeError, match="a bug"):
+        await desk.answer()
+    assert (await desk.heard.wait_for(ErrorHappened)).fatal
+    assert desk.failed.is_set()
 
 
-async def test_a_reply_that_is_too_long_ends_and_the_model_is_stopped(exchange: Exchange) -> None:
-    model = ScriptedModel(["We are open from noon. ", "And then ", "there is more to say. ", "Much more."])
-    profile = PROFILE.model_copy(update={"llm": LlmProfile(max_reply_chars=40)})
-    phone = await exchange.dial(model, profile)
-    await phone.say("hello")
-    end, pieces = await phone.reply()
-    assert texts(pieces) == ["We are open from noon. "]
-    assert end.pieces == 1
-    await asyncio.wait_for(model.cut_off.wait(), 5)
-    assert "Much more." not in model.said
+async def test_a_reply_that_is_too_long_ends_and_the_model_is_stopped(desk_of: Desks) -> None:
+    more = asyncio.Event()
+    desk = await desk_of(
+        ["We are open from noon. ", "And then ", "there is more to say. ", more, "No more."], max_reply_chars=40
+    )
+    await desk.answer()
+    assert await desk.said() == ["We are open from noon. "]
+    await asyncio.wait_for(desk.model.cut_off.wait(), 5)
+    assert "No more." not in desk.model.said
 
 
-async def test_usage_is_counted_for_the_provider(exchange: Exchange) -> None:
-    phone = await exchange.dial(ScriptedModel(["Yes?", Usage("model-1", 12, 3)]))
-    await phone.say("hello")
-    usage = await phone.next(UsageCounted)
+async def test_the_model_ends_the_call_with_its_words(desk_of: Desks) -> None:
+    desk = await desk_of(["Goodbye!", EndCall(), Usage("model-1", 12, 3)])
+    assert await desk.answer()
+    assert await desk.said() == ["Goodbye!"]
+    assert await desk.amounts() == [{"input_tokens": 12, "output_tokens": 3}]
+
+
+async def test_a_call_that_is_ended_without_a_word_ends_with_a_farewell(desk_of: Desks) -> None:
+    desk = await desk_of([EndCall(), Usage("model-1", 12, 1)])
+    assert await desk.answer()
+    assert await desk.said() == [FAREWELL]
+    assert len(desk.model.asked) == 1
+    assert desk.latency.first_text_at is None
+
+
+async def test_an_apology_does_not_end_the_call(desk_of: Desks) -> None:
+    desk = await desk_of(["Thank you for calling, and ", EndCall(), ProviderFailed("lost")])
+    assert not await desk.answer()
+    assert await desk.said() == ["Thank you for calling, ", APOLOGY]
+
+
+async def test_usage_is_counted_for_the_provider(desk_of: Desks) -> None:
+    desk = await desk_of(["Yes?", Usage("model-1", 12, 3)])
+    await desk.answer()
+    usage = await desk.heard.wait_for(UsageCounted)
     assert (usage.provider, usage.model) == ("scripted", "model-1")
-    assert usage.amounts == {"input_tokens": 12, "output_tokens": 3}
+    assert await desk.amounts() == [{"input_tokens": 12, "output_tokens": 3}]
+
+
+async def test_the_usage_of_an_interrupted_reply_is_estimated(desk_of: Desks) -> None:
+    more = asyncio.Event()
+    desk = await desk_of(["We are open from noon. ", "Every", more])
+    answering = desk.begin()
+    await desk.heard.wait_for(ReplyText)
+    answering.cancel()
+    await asyncio.wait((answering,))
+    await asyncio.wait_for(desk.model.cut_off.wait(), 5)
+    usage = await desk.heard.wait_for(UsageCounted)
+    assert usage.model == "scripted-1"
+    assert await desk.amounts() == [{"estimated_input_tokens": 5, "estimated_output_tokens": 7}]
+
+
+async def test_a_request_that_failed_at_once_costs_nothing(desk_of: Desks) -> None:
+    desk = await desk_of([ProviderFailed("no quota")], ["We ", ProviderFailed("lost")])
+    await desk.answer()
+    assert await desk.amounts() == [{"estimated_input_tokens": 5, "estimated_output_tokens": 1}]
+
+
+async def test_nothing_of_a_prepared_reply_is_heard_before_its_release(desk_of: Desks) -> None:
+    speculation = Speculation()
+    done = asyncio.Event()
+    desk = await desk_of(["We are open. ", EndCall(), Usage("model-1", 12, 3), done.set])
+    desk.now = 998.0
+    draft = desk.answerer.prepare(HELLO)
+    await asyncio.wait_for(done.wait(), 5)
+    await desk.bus.settle()
+    assert not desk.of(ReplyText)
+    desk.now = 1000.5
+    assert await desk.answer(draft=draft)
+    assert await desk.said() == ["We are open. "]
+    assert len(desk.model.asked) == 1
+    assert desk.latency.speculated
+    assert (desk.latency.first_text_at, desk.latency.first_piece_at) == (998.0, 1000.5)
+    draft.discard()
+    assert speculation.counted == (1, 0, 0)
+    assert await desk.amounts() == [{"input_tokens": 12, "output_tokens": 3}]
+
+
+async def test_a_draft_that_is_still_being_written_is_spoken_as_it_grows(desk_of: Desks) -> None:
+    more = asyncio.Event()
+    desk = await desk_of(["We are open from noon. ", "And ", more, "until eleven."])
+    answering = desk.begin(desk.answerer.prepare(HELLO))
+    assert (await desk.heard.wait_for(ReplyText)).text == "We are open from noon. "
+    more.set()
+    assert not await asyncio.wait_for(answering, 5)
+    assert await desk.said() == ["We are open from noon. ", "And until eleven."]
+
+
+async def test_a_draft_for_other_words_is_thrown_away(desk_of: Desks) -> None:
+    speculation = Speculation()
+    more = asyncio.Event()
+    written = asyncio.Event()
+    desk = await desk_of(["Yes? ", written.set, more], ["We are open."])
+    draft = desk.answerer.prepare(HELLO)
+    await asyncio.wait_for(written.wait(), 5)
+    await desk.answer(LONGER, draft)
+    assert await desk.said() == ["We are open."]
+    assert desk.model.asked == [HELLO, LONGER]
+    assert desk.model.cut_off.is_set()
+    assert not desk.latency.speculated
+    draft.discard()
+    assert speculation.counted == (0, 1, 5 + 2)
+    assert {"estimated_input_tokens": 5, "estimated_output_tokens": 2} in await desk.amounts()
+
+
+async def test_a_finished_draft_that_is_discarded_is_paid_for_once(desk_of: Desks) -> None:
+    speculation = Speculation()
+    done = asyncio.Event()
+    desk = await desk_of(["Yes?", Usage("model-1", 12, 3), done.set])
+    draft = desk.answerer.prepare(HELLO)
+    await asyncio.wait_for(done.wait(), 5)
+    draft.discard()
+    draft.discard()
+    assert speculation.counted == (0, 1, 15)
+    assert await desk.amounts() == [{"input_tokens": 12, "output_tokens": 3}]
+
+
+async def test_a_draft_that_is_discarded_before_it_began_costs_nothing(desk_of: Desks) -> None:
+    speculation = Speculation()
+    desk = await desk_of()
+    desk.answerer.prepare(HELLO).discard()
+    assert await desk.amounts() == []
+    assert (desk.model.asked, speculation.counted) == ([], (0, 1, 0))
+
+
+async def test_a_draft_that_had_failed_leaves_the_answer_all_its_tries(desk_of: Desks) -> None:
+    speculation = Speculation()
+    lost = ProviderFailed("lost")
+    desk = await desk_of([lost], [lost], ["We are open."])
+    draft = desk.answerer.prepare(HELLO)
+    await until(lambda: draft.failure is lost)
+    assert not desk.of(ErrorHappened)
+    await desk.answer(draft=draft)
+    assert await desk.said() == ["We are open."]
+    assert speculation.counted == (0, 1, 0)
+
+
+async def test_a_draft_that_fails_while_it_is_awaited_is_the_first_try(desk_of: Desks) -> None:
+    lost = ProviderFailed("lost")
+    fail = asyncio.Event()
+    desk = await desk_of([fail, lost], [lost])
+    answering = desk.begin(desk.answerer.prepare(HELLO))
+    await until(lambda: desk.latency.speculated)
+    fail.set()
+    assert not await asyncio.wait_for(answering, 5)
+    assert await desk.said() == [APOLOGY]
+    assert not desk.latency.speculated
+
+
+async def test_the_end_of_the_call_stops_a_draft_and_counts_it(desk_of: Desks) -> None:
+    written = asyncio.Event()
+    desk = await desk_of(["Yes? ", written.set, asyncio.Event()])
+    desk.answerer.prepare(HELLO)
+    await asyncio.wait_for(written.wait(), 5)
+    assert await desk.amounts() == [{"estimated_input_tokens": 5, "estimated_output_tokens": 2}]
+    await asyncio.wait_for(desk.model.cut_off.wait(), 5)
+    assert desk.model.closed

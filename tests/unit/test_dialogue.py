@@ -37,9 +37,9 @@ async def test_the_greeting_is_spoken_once(exchange: Exchange) -> None:
     await phone.start()
     await phone.start()
     end, pieces = await phone.reply()
-    assert texts(pieces) == ["Bella Trattoria, good day! ", "How can I help you?"]
-    assert [(piece.turn_id, piece.generation, piece.sequence) for piece in pieces] == [(0, 1, 0), (0, 1, 1)]
-    assert (end.turn_id, end.generation, end.pieces) == (0, 1, 2)
+    assert texts(pieces) == ["Bella Trattoria, good day! How can I help you?"]
+    assert [(piece.turn_id, piece.generation, piece.sequence) for piece in pieces] == [(0, 1, 0)]
+    assert (end.turn_id, end.generation, end.pieces) == (0, 1, 1)
     await phone.say("hello")
     assert (await phone.next(ReplyText)).turn_id == 1
 
@@ -125,7 +125,7 @@ async def test_an_interruption_clears_the_reply_and_only_the_heard_words_are_rem
     assert texts(pieces) == ["Good bye."]
     assert model.last_asked == [
         ("user", "what do you have"),
-        ("assistant", "We have risotto,"),
+        ("assistant", "We have risotto, —"),
         ("user", "no wait"),
     ]
 
@@ -151,7 +151,7 @@ async def test_an_interruption_before_any_audio_leaves_no_empty_message(exchange
     clear = await phone.next(Control)
     await phone.heard(clear.generation - 1, "", "cleared")
     end, _ = await phone.reply()
-    assert model.last_asked == [("user", "I want a table"), ("user", "for four")]
+    assert model.last_asked == [("user", "I want a table for four")]
     await phone.heard(end.generation, "For four, with pleasure.")
     assert (await phone.next(TranscriptAgent)).text == "For four, with pleasure."
     assert end.generation == 3
@@ -220,8 +220,7 @@ async def test_logs_hold_nothing_that_was_said_or_pressed(exchange: Exchange) ->
         await phone.heard(end.generation, "Your secret is safe.")
         await phone.say("my secret again")
         await phone.reply()
-    counted = [entry["count"] for entry in logs if entry["event"] == "digits_pressed"]
-    assert counted == [1, 2, 3, 4]
+    assert [entry["event"] for entry in logs].count("digit_pressed") == 4
     assert "secret" not in str(logs)
     assert "4711" not in str(logs)
 

@@ -2,18 +2,34 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
+import pytest
 import pytest_asyncio
 
 from services.gateway.line import Line
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
-from shared.messages import CallStarted, Control, Digit, ErrorHappened, LeaseChanged, Playback
+from shared.messages import CallEnded, CallStarted, Control, Digit, ErrorHappened, LeaseChanged, Playback
 from shared.messages.audio import unpack_in
 from tests.fakes import FakeMedia, Heard
 
 APOLOGY = b"\x10" * 80
 STARTED = CallStarted(gateway="gw-1", caller="+1", dialled="+2", agent="bella")
+Action = Literal["pause", "resume", "clear", "hangup"]
+
+
+class SlowMedia(FakeMedia):
+    """A socket that can be told to take its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+
+    async def play(self, mulaw: bytes, mark: str) -> None:
+        await super().play(mulaw, mark)
+        await self.may_send.wait()
 
 
 class Open:
@@ -22,9 +38,11 @@ class Open:
     def __init__(self, bus: MemoryBus, heard: Heard) -> None:
         self.bus = bus
         self.heard = heard
-        self.media = FakeMedia()
+        self.media = SlowMedia()
         self.settled: list[str] = []
-        self.line = Line(self.media, CallChannel(bus, "c1", "gateway", 1), "tts", APOLOGY, self.settle)
+        self.now = 1000.0
+        channel = CallChannel(bus, "c1", "gateway", 1)
+        self.line = Line(self.media, channel, "tts", APOLOGY, self.settle, lambda: self.now)
         self.tts = CallChannel(bus, "c1", "tts", 1)
         self.llm = CallChannel(bus, "c1", "llm", 1)
         self.running: asyncio.Task[str]
@@ -32,6 +50,28 @@ class Open:
     async def settle(self, end: str) -> None:
         assert self.media.closed is None
         self.settled.append(end)
+        await CallChannel(self.bus, "c1", "gateway", 1).send(CallEnded(reason=end, duration_ms=0))
+
+    async def say(self, *texts: str, generation: int = 1) -> None:
+        """A whole reply comes from tts: 200 ms for each of `texts`, told apart by their first bytes."""
+        for index, text in enumerate(texts):
+            payload, last = bytes([index + 1]) * 1600, text == texts[-1]
+            await self.tts.send_audio_out(generation, index * 200, payload, text, last=last, turn_id=7)
+        await self.bus.settle()
+
+    async def order(self, action: Action, generation: int) -> None:
+        await self.llm.send(Control(action=action, generation=generation))
+        await self.bus.settle()
+
+    @property
+    def pieces(self) -> list[int]:
+        """Which pieces the carrier was sent."""
+        return [payload[0] for payload, _ in self.media.played]
+
+    @property
+    def told(self) -> list[tuple[str, int, str]]:
+        reports = [message for message in self.heard.messages if isinstance(message, Playback)]
+        return [(report.state, report.heard_ms, report.heard) for report in reports]
 
     async def end(self) -> str:
         return await asyncio.wait_for(self.running, 5)
@@ -70,13 +110,62 @@ async def test_a_piece_is_played_with_a_mark_and_reported_when_heard(opened: Ope
     assert (finished.state, finished.heard_ms, finished.heard) == ("finished", 200, "Hello.")
 
 
-async def test_clear_reaches_the_carrier(opened: Open) -> None:
-    await opened.tts.send_audio_out(1, 0, b"\x05" * 1600, "Hello.", last=True)
+async def test_the_start_of_a_reply_tells_its_moments(opened: Open) -> None:
+    await opened.tts.send_audio_out(1, 0, b"\x05" * 1600, "Hello.", last=True, turn_id=7, asked_at=999.5)
     await opened.media.until_played(1)
-    await opened.llm.send(Control(action="clear", generation=2))
-    cleared = await opened.heard.wait_for(Playback, 2)
-    assert (cleared.state, cleared.heard) == ("cleared", "")
+    opened.now += 0.23
+    opened.media.mark(opened.media.played[0][1])
+    finished = await opened.heard.wait_for(Playback, 2)
+    started = await opened.heard.wait_for(Playback)
+    assert (started.state, started.turn_id, started.asked_at, started.received_at) == ("started", 7, 999.5, 1000.0)
+    assert 0 < started.synthesized_at <= started.at
+    assert finished.audible_at == pytest.approx(1000.03)
+
+
+async def test_clear_reaches_the_carrier_and_tells_the_words_heard(opened: Open) -> None:
+    await opened.say("One ", "two ", "three.")
+    opened.now += 0.45
+    await opened.order("clear", 2)
     assert opened.media.clears == 1
+    assert opened.told == [("started", 0, ""), ("cleared", 450, "One two ")]
+
+
+async def test_a_paused_reply_goes_on_at_the_word_where_it_stopped(opened: Open) -> None:
+    await opened.say("One ", "two ", "three.")
+    opened.now += 0.3
+    await opened.order("pause", 1)
+    assert opened.media.clears == 1
+    for _, mark in opened.media.played:
+        opened.media.mark(mark)
+    opened.now += 1.2
+    await opened.order("resume", 1)
+    assert opened.pieces == [1, 2, 3, 2, 3]
+    opened.media.mark(opened.media.played[-1][1])
+    assert (await opened.heard.wait_for(Playback, 4)).heard == "One two three."
+    assert [state for state, _, _ in opened.told] == ["started", "paused", "resumed", "finished"]
+    assert opened.media.clears == 1
+
+
+async def test_a_reply_that_was_paused_before_it_came_waits(opened: Open) -> None:
+    await opened.order("pause", 1)
+    await opened.say("One ", "two.")
+    assert opened.pieces == []
+    await opened.order("resume", 1)
+    assert opened.pieces == [1, 2]
+    assert opened.told == [("paused", 0, ""), ("resumed", 0, ""), ("started", 0, "")]
+    assert opened.media.clears == 0
+
+
+async def test_audio_that_a_slow_socket_holds_up_gives_way_to_a_newer_reply(opened: Open) -> None:
+    await opened.say("One ", "two ", "three.")
+    await opened.order("pause", 1)
+    opened.media.may_send.clear()
+    await opened.llm.send(Control(action="resume", generation=1))
+    await opened.media.until_played(4)
+    await opened.tts.send_audio_out(2, 0, b"\x09" * 1600, "Next.", last=True)
+    opened.media.may_send.set()
+    await opened.bus.settle()
+    assert opened.pieces == [1, 2, 3, 1, 9]
 
 
 async def test_audio_of_an_older_lease_is_dropped(opened: Open) -> None:
@@ -90,15 +179,63 @@ async def test_audio_of_an_older_lease_is_dropped(opened: Open) -> None:
 
 
 async def test_hang_up_waits_until_the_goodbye_was_heard(opened: Open) -> None:
-    await opened.tts.send_audio_out(3, 0, b"\x05" * 1600, "Goodbye!", last=True)
-    await opened.media.until_played(1)
-    await opened.llm.send(Control(action="hangup", generation=3))
-    await opened.bus.settle()
+    await opened.say("Goodbye!", generation=3)
+    await opened.order("hangup", 3)
     assert opened.media.closed is None
     opened.media.mark(opened.media.played[0][1])
     assert await opened.end() == "agent_hung_up"
     assert opened.media.closed == "agent_hung_up"
     assert opened.settled == ["agent_hung_up"]
+
+
+async def test_a_caller_who_interrupts_the_goodbye_keeps_the_line(opened: Open) -> None:
+    await opened.say("Good", "bye!", generation=3)
+    await opened.order("hangup", 3)
+    await opened.order("clear", 4)
+    await opened.say("Yes?", generation=5)
+    opened.media.mark(opened.media.played[-1][1])
+    assert (await opened.heard.wait_for(Playback, 4)).state == "finished"
+    assert opened.media.closed is None
+
+
+async def test_hang_up_without_a_reply_closes_at_once(opened: Open) -> None:
+    await opened.order("clear", 4)
+    await opened.order("hangup", 0)
+    assert await opened.end() == "agent_hung_up"
+
+
+@pytest.mark.parametrize("way", ["hang up", "drop", "cap"])
+async def test_however_the_line_ends_the_words_heard_are_told(opened: Open, way: str) -> None:
+    await opened.say("One ", "two ", "three.")
+    opened.now += 0.25
+    if way == "hang up":
+        opened.media.hang_up()
+    elif way == "drop":
+        opened.media.drop()
+    else:
+        opened.line.close("max_duration")
+    await opened.end()
+    await opened.bus.settle()
+    assert opened.told == [("started", 0, ""), ("cleared", 250, "One ")]
+
+
+async def test_the_words_heard_are_told_before_the_call_ends(opened: Open) -> None:
+    await opened.say("One.")
+    opened.line.close("max_duration")
+    await opened.heard.wait_for(CallEnded)
+    assert [type(message) for message in opened.heard.messages[-2:]] == [Playback, CallEnded]
+
+
+async def test_an_apology_cuts_the_reply_short(opened: Open) -> None:
+    await opened.say("One ", "two.")
+    opened.now += 0.25
+    opened.line.fail("stage_lost")
+    await opened.media.until_played(3)
+    assert opened.media.clears == 1
+    for _, mark in opened.media.played:
+        opened.media.mark(mark)
+    assert await opened.end() == "stage_lost"
+    assert opened.told == [("started", 0, ""), ("cleared", 250, "One ")]
 
 
 async def test_a_failed_stage_is_apologised_for(opened: Open) -> None:

@@ -8,8 +8,10 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from services.llm.memory import BUCKET, KEEP_S, Memory, MemoryStore, Record
+from services.llm.memory import BUCKET, CUT_SHORT, KEEP_S, Memory, MemoryStore, Record
+from services.llm.prompt import system_prompt
 from services.llm.provider import ChatMessage
+from shared.agents import AgentProfile, LlmProfile
 from shared.bus import Bucket, BusError, Disconnected
 from shared.memory_bus import MemoryBus
 
@@ -53,6 +55,79 @@ def test_a_reply_that_nobody_heard_leaves_nothing() -> None:
     assert [entry.role for entry in memory.record.messages] == ["user"]
 
 
+def test_what_the_caller_says_without_a_reply_between_is_one_message() -> None:
+    memory = Memory(Record(), 10)
+    generation = memory.reply_began(memory.caller_said("I would like"))
+    memory.heard(generation, "", over=True, interrupted=True)
+    memory.caller_said(" to book a table ")
+    memory.caller_said("for four people")
+    assert said(memory) == [("user", "I would like to book a table for four people")]
+    assert [entry.content for entry in memory.record.messages] == [
+        "I would like",
+        " to book a table ",
+        "for four people",
+    ]
+
+
+def test_a_reply_that_nobody_has_heard_yet_does_not_part_what_the_caller_says() -> None:
+    memory = Memory(Record(), 10)
+    memory.reply_began(memory.caller_said("I would like"))
+    memory.next_generation()
+    memory.caller_said("to book a table")
+    assert said(memory) == [("user", "I would like to book a table")]
+
+
+def test_the_model_reads_where_its_reply_was_interrupted_and_memory_holds_the_words_alone() -> None:
+    memory = Memory(Record(), 10)
+    generation = memory.reply_began(memory.caller_said("tell me about the menu"))
+    memory.heard(generation, "We start with tomato ", over=False)
+    assert said(memory)[1:] == [("assistant", "We start with tomato")]
+    entry = memory.heard(generation, "We start with tomato soup ", over=True, interrupted=True)
+    assert said(memory)[1:] == [("assistant", "We start with tomato soup —")]
+    assert entry is not None
+    assert (entry.content, entry.interrupted) == ("We start with tomato soup ", True)
+
+
+def test_the_model_is_told_how_to_read_the_conversation() -> None:
+    profile = AgentProfile(name="bella", company="Bella", prompt="Be kind. ", llm=LlmProfile(max_reply_chars=99))
+    prompt = system_prompt(profile)
+    assert prompt.startswith("Be kind.\nYou are the agent 'bella' of Bella, ")
+    for part in ("under 99 characters", f'ends with "{CUT_SHORT}" was interrupted', '"keys 1 2 3"'):
+        assert part in prompt
+    assert "end_call" not in prompt, "the provider that offers the tool speaks of it"
+
+
+def test_a_void_reply_is_interrupted_before_it_is_known_what_was_heard_of_it() -> None:
+    memory = Memory(Record(), 10)
+    generation = memory.reply_began(memory.caller_said("tell me about the menu"))
+    memory.heard(generation, "We start with ", over=False)
+    memory.next_generation()
+    memory.caller_said("stop")
+    assert said(memory)[1:] == [("assistant", "We start with —"), ("user", "stop")]
+
+
+def test_a_reply_that_was_heard_to_its_end_is_not_interrupted_by_what_comes_later() -> None:
+    memory = Memory(Record(), 10)
+    memory.heard(memory.reply_began(0), "Good day!", over=True)
+    memory.next_generation()
+    assert said(memory) == [("assistant", "Good day!")]
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 3, 4, 5])
+def test_the_prompt_of_an_upcoming_turn_is_that_of_the_committed_one_and_is_not_remembered(earlier: int) -> None:
+    memory = Memory(Record(), 4)
+    for number in range(earlier):
+        memory.caller_said(f"question {number}")
+        if number % 2:
+            memory.heard(memory.reply_began(number), "answer", over=True, interrupted=number == 3)
+    before = memory.record.model_copy(deep=True)
+    upcoming = memory.prompt("Be kind.", "and now ")
+    assert memory.record == before
+    memory.caller_said("and now ")
+    assert memory.prompt("Be kind.") == upcoming
+    assert upcoming[-1].content.endswith("and now")
+
+
 def test_a_reply_that_is_over_does_not_change() -> None:
     memory = Memory(Record(), 10)
     generation = memory.reply_began(0)
@@ -92,7 +167,7 @@ async def test_another_worker_goes_on_where_the_first_stopped() -> None:
     bucket = await MemoryBus().bucket(BUCKET, KEEP_S)
     first = Memory(Record(), 10)
     generation = first.reply_began(first.caller_said("hello"))
-    first.heard(generation, "Good day!", over=True)
+    first.heard(generation, "Good day!", over=True, interrupted=True)
     store = MemoryStore(bucket, "CA1", spawn)
     store.save(first.record)
     await store.close(1)

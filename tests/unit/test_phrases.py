@@ -22,7 +22,9 @@ def matches(phrase: str, spoken: str) -> tuple[str, ...] | None:
     [
         ("What are your hours?", "what are your hours"),
         ("  At EIGHT o'clock -- please!", "at eight o'clock please"),
-        ("Table 4", "table 4"),
+        ("Table 4", "table four"),
+        ("keys 4 7 1 1.", "keys four seven one one"),
+        ("Order 4711, at 10, table b2", "order 4711 at 10 table b2"),
         ("?!", ""),
     ],
 )
@@ -81,6 +83,7 @@ def test_a_phrase_becomes_a_grammar_rule() -> None:
         ("for {two words}", "brace"),
         ("a café", "never be heard"),
         ("open?", "never be heard"),
+        ("table 4", "a digit is a word"),
     ],
 )
 def test_a_phrase_that_is_not_well_formed_says_why(phrase: str, why: str) -> None:

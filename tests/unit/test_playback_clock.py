@@ -1,121 +1,153 @@
-"""The playback clock as tables: pieces go out, marks come back."""
+"""The playback clock: pieces go out, time passes, marks come back, the caller interrupts."""
 
 import pytest
 
-from services.gateway.playback import PlaybackClock
-from shared.messages import AudioOut, Playback
+from services.gateway.playback import Step
+from tests.playback_phone import Phone, lengths, told
 
 
-def piece(generation: int, offset_ms: int, ms: int, text: str = "", *, last: bool = False, at: float = 1.0) -> AudioOut:
-    return AudioOut(1, generation, 1, offset_ms, at - 0.1, at, b"\x00" * (ms * 8), text, last)
+@pytest.fixture
+def phone() -> Phone:
+    return Phone()
 
 
-def states(reports: tuple[Playback, ...]) -> list[tuple[int, str, int, str]]:
-    return [(report.generation, report.state, report.heard_ms, report.heard) for report in reports]
-
-
-def test_a_reply_is_heard_mark_by_mark() -> None:
-    clock = PlaybackClock()
-    first = clock.admit(piece(1, 0, 200, "Good "))
-    second = clock.admit(piece(1, 200, 100, "day!", last=True))
-    assert first and second
-    assert states(first.reports) == [(1, "started", 0, "")]
-    assert first.reports[0].synthesized_at == 1.0
+def test_a_reply_is_heard_mark_by_mark(phone: Phone) -> None:
+    first = phone.piece(200, "Good ")
+    second = phone.piece(100, "day!", last=True)
+    assert told(first) == [(1, "started", 0, "")]
+    assert (lengths(first), lengths(second)) == ([200], [100])
     assert second.reports == ()
-    assert clock.speaking
-    assert states(clock.mark(first.mark)) == [(1, "playing", 200, "Good ")]
-    assert states(clock.mark(second.mark)) == [(1, "finished", 300, "Good day!")]
-    assert not clock.speaking
-    assert clock.finished(1)
+    assert phone.clock.speaking
+    assert told(phone.at(200).played(first)) == [(1, "playing", 200, "Good ")]
+    assert told(phone.at(300).played(second)) == [(1, "finished", 300, "Good day!")]
+    assert not phone.clock.speaking
 
 
-def test_the_last_piece_may_come_empty_after_everything_was_heard() -> None:
-    clock = PlaybackClock()
-    first = clock.admit(piece(1, 0, 200, "Yes."))
-    assert first
-    clock.mark(first.mark)
-    end = clock.admit(piece(1, 200, 0, last=True))
-    assert end
-    assert states(end.reports) == [(1, "finished", 200, "Yes.")]
+def test_a_mark_speaks_for_all_audio_before_it(phone: Phone) -> None:
+    first, second = phone.piece(200, "Good "), phone.piece(100, "day!", last=True)
+    assert told(phone.at(300).played(second)) == [(1, "finished", 300, "Good day!")]
+    assert phone.played(first) == Step()
 
 
-def test_a_reply_without_audio_is_finished_at_once() -> None:
-    clock = PlaybackClock()
-    end = clock.admit(piece(1, 0, 0, last=True))
-    assert end
-    assert states(end.reports) == [(1, "finished", 0, "")]
+def test_playing_tells_only_what_the_marks_prove(phone: Phone) -> None:
+    first, second = phone.piece(200, "One "), phone.piece(200, "two ")
+    phone.piece(200, "three.", last=True)
+    # The way back from the carrier takes 300 ms.
+    assert told(phone.at(500).played(first)) == [(1, "playing", 200, "One ")]
+    assert told(phone.at(700).played(second)) == [(1, "playing", 400, "One two ")]
 
 
-def test_clear_reports_only_what_was_heard() -> None:
-    clock = PlaybackClock()
-    first = clock.admit(piece(1, 0, 200, "One "))
-    clock.admit(piece(1, 200, 200, "two.", last=True))
-    assert first
-    clock.mark(first.mark)
-    must_clear, reports = clock.clear(2)
-    assert must_clear
-    assert states(reports) == [(1, "cleared", 200, "One ")]
-    assert not clock.speaking
+def test_the_last_piece_may_come_empty_after_everything_was_heard(phone: Phone) -> None:
+    phone.at(200).played(phone.piece(200, "Yes."))
+    assert told(phone.piece(0, last=True)) == [(1, "finished", 200, "Yes.")]
 
 
-def test_clearing_a_reply_that_was_heard_says_nothing() -> None:
-    clock = PlaybackClock()
-    only = clock.admit(piece(1, 0, 200, "One.", last=True))
-    assert only
-    clock.mark(only.mark)
-    assert clock.clear(2) == (False, ())
+def test_the_last_word_may_come_without_audio(phone: Phone) -> None:
+    first = phone.piece(200)
+    phone.piece(0, "Yes.", last=True)
+    assert told(phone.at(200).played(first)) == [(1, "finished", 200, "Yes.")]
 
 
-def test_an_older_clear_changes_nothing() -> None:
-    clock = PlaybackClock()
-    clock.admit(piece(3, 0, 200, "x"))
-    assert clock.clear(3) == (False, ())
-    assert clock.speaking
+def test_a_reply_without_audio_is_finished_at_once(phone: Phone) -> None:
+    assert told(phone.piece(0, last=True)) == [(1, "finished", 0, "")]
 
 
-def test_a_newer_reply_clears_the_one_still_playing() -> None:
-    clock = PlaybackClock()
-    clock.admit(piece(1, 0, 200, "old"))
-    newer = clock.admit(piece(2, 0, 200, "new"))
-    assert newer
+def test_a_word_spread_over_pieces_is_heard_at_its_end(phone: Phone) -> None:
+    parts = [phone.piece(250), phone.piece(250), phone.piece(100, "Extraordinary!", last=True)]
+    assert [told(phone.played(part))[0][3] for part in parts] == ["", "", "Extraordinary!"]
+
+
+def test_pieces_of_an_older_reply_are_dropped(phone: Phone) -> None:
+    phone.clear(5)
+    assert phone.piece(200, generation=4) == Step()
+
+
+def test_pieces_after_the_last_one_are_dropped(phone: Phone) -> None:
+    phone.piece(200, last=True)
+    assert phone.piece(200) == Step()
+
+
+def test_a_newer_reply_clears_the_one_still_playing(phone: Phone) -> None:
+    phone.piece(200, "old")
+    newer = phone.piece(200, "new", generation=2)
     assert newer.clear
-    assert states(newer.reports) == [(1, "cleared", 0, ""), (2, "started", 0, "")]
+    assert lengths(newer) == [200]
+    assert told(newer) == [(1, "cleared", 0, ""), (2, "started", 0, "")]
 
 
-def test_pieces_of_an_older_reply_are_dropped() -> None:
-    clock = PlaybackClock()
-    clock.clear(5)
-    assert clock.admit(piece(4, 0, 200)) is None
+@pytest.mark.parametrize("name", ["", "1", "1:1", "1:1:", "1:1:x", ":200", "2:1:200", "1:2:200", "1:1:999", "apology"])
+def test_a_mark_that_was_never_sent_is_ignored(phone: Phone, name: str) -> None:
+    phone.piece(200, "x")
+    assert phone.mark(name) == Step()
 
 
-def test_pieces_after_the_last_one_are_dropped() -> None:
-    clock = PlaybackClock()
-    only = clock.admit(piece(1, 0, 200, last=True))
-    assert only
-    clock.mark(only.mark)
-    assert clock.admit(piece(1, 200, 200)) is None
+def test_clear_tells_the_words_heard_between_two_marks(phone: Phone) -> None:
+    first = phone.piece(200, "One ")
+    phone.piece(200, "two ")
+    phone.piece(200, "three.", last=True)
+    phone.at(200).played(first)
+    step = phone.at(450).clear()
+    assert step.clear
+    assert told(step) == [(1, "cleared", 450, "One two ")]
+    assert not phone.clock.speaking
 
 
-@pytest.mark.parametrize("name", ["", "1", "1:", "1:x", ":200", "2:200", "0:200", "1:999999", "apology"])
-def test_a_mark_that_is_not_of_this_reply_is_ignored(name: str) -> None:
-    clock = PlaybackClock()
-    clock.admit(piece(1, 0, 200, "x"))
-    assert clock.mark(name) == ()
+def test_a_word_that_was_cut_short_was_not_heard(phone: Phone) -> None:
+    phone.piece(200, "One ")
+    phone.piece(200, "two.", last=True)
+    assert told(phone.at(399).clear()) == [(1, "cleared", 399, "One ")]
 
 
-def test_marks_of_a_cleared_reply_that_come_late_are_ignored() -> None:
-    clock = PlaybackClock()
-    old = clock.admit(piece(1, 0, 200, "old"))
-    assert old
-    clock.clear(2)
-    assert clock.mark(old.mark) == ()
+def test_before_the_first_mark_the_time_since_the_start_counts(phone: Phone) -> None:
+    phone.at(1000).piece(300, "Good ")
+    assert told(phone.at(1299).clear()) == [(1, "cleared", 299, "")]
 
 
-def test_a_caller_who_hangs_up_hears_no_more() -> None:
-    clock = PlaybackClock()
-    first = clock.admit(piece(1, 0, 200, "One "))
-    clock.admit(piece(1, 200, 200, "two.", last=True))
-    assert first
-    clock.mark(first.mark)
-    assert states(clock.hang_up()) == [(1, "cleared", 200, "One ")]
-    assert clock.hang_up() == ()
+def test_no_more_was_heard_than_was_sent(phone: Phone) -> None:
+    phone.piece(200, "One ")
+    assert told(phone.at(5000).clear()) == [(1, "cleared", 200, "One ")]
+
+
+def test_after_a_gap_the_next_piece_plays_when_it_comes(phone: Phone) -> None:
+    phone.piece(200, "One ")
+    phone.at(1000).piece(200, "two.")
+    assert told(phone.at(1150).clear()) == [(1, "cleared", 350, "One ")]
+
+
+def test_a_mark_that_took_its_time_sets_the_clock_right(phone: Phone) -> None:
+    first = phone.piece(200, "One ")
+    phone.piece(200, "two.")
+    # The carrier began late: what the time alone says would be too much.
+    phone.at(390).played(first)
+    assert told(phone.at(400).clear()) == [(1, "cleared", 210, "One ")]
+
+
+def test_a_clock_that_is_set_back_takes_nothing_back(phone: Phone) -> None:
+    phone.at(5000).played(phone.piece(200, "One "))
+    phone.piece(200, "two.")
+    assert told(phone.at(0).clear()) == [(1, "cleared", 200, "One ")]
+
+
+def test_clearing_a_reply_that_was_heard_says_nothing(phone: Phone) -> None:
+    phone.played(phone.piece(200, "One.", last=True))
+    assert phone.clear() == Step()
+
+
+def test_an_older_clear_changes_nothing(phone: Phone) -> None:
+    phone.piece(200, "x", generation=3)
+    assert phone.clear(3) == Step()
+    assert phone.clock.speaking
+
+
+def test_marks_of_a_cleared_reply_that_come_late_are_ignored(phone: Phone) -> None:
+    old = phone.piece(200, "old")
+    phone.clear()
+    assert phone.played(old) == Step()
+
+
+def test_a_caller_who_hangs_up_hears_no_more(phone: Phone) -> None:
+    phone.piece(200, "One ")
+    phone.piece(200, "two.", last=True)
+    phone.at(250)
+    assert told(phone.clock.stop(phone.now)) == [(1, "cleared", 250, "One ")]
+    assert phone.clock.stop(phone.now) == Step()

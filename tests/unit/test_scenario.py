@@ -36,6 +36,9 @@ def test_every_phrase_leads_to_its_intent(intent: str) -> None:
         ("Hello! I'd say a table for two, please.", "book", {"party": "two"}),
         ("on Friday at eight o'clock please", "when", {"day": "friday", "hour": "eight"}),
         ("Where is my order four seven one one?", "order", {"digit": "four seven one one"}),
+        ("My order number is 4 7 1 1.", "order", {"digit": "four seven one one"}),
+        ("keys 4 7 1 1", "order", {"digit": "four seven one one"}),
+        ("What's on it? Tell me about the menu!", "menu", {}),
     ],
 )
 def test_a_phrase_is_found_within_what_was_said(said: str, intent: str, slots: dict[str, str]) -> None:
@@ -44,7 +47,9 @@ def test_a_phrase_is_found_within_what_was_said(said: str, intent: str, slots: d
     assert (understood[0].name, understood[1]) == (intent, slots)
 
 
-@pytest.mark.parametrize("said", ["", "what is the meaning of life", "what are your opening", "address"])
+@pytest.mark.parametrize(
+    "said", ["", "what is the meaning of life", "what are your opening", "address", "keys 4 7 1", "keys 4 7 1 1 9"]
+)
 def test_anything_else_is_not_understood(said: str) -> None:
     assert BELLA.understand(said) is None
     assert BELLA.respond([said]) == BELLA.fallback
@@ -54,6 +59,32 @@ def test_words_that_only_contain_a_phrase_do_not_match() -> None:
     words = Scenario(name="x", intents=(Intent(name="a", phrases=("open",), reply="Yes."),), fallback="No.")
     assert words.respond(["reopen opening"]) == "No."
     assert words.respond(["is it open now"]) == "Yes."
+
+
+def test_keys_are_understood_and_never_said() -> None:
+    assert BELLA.respond(["keys 0 7 1 1"]) == BELLA.respond(["where is my order zero seven one one"])
+    sentences = {
+        sentence
+        for trees in BELLA.trees().values()
+        for tree in trees
+        for sentence in phrases.expand(tree, dict.fromkeys(BELLA.slots, ("x",)))
+    }
+    assert sentences
+    assert not any("keys" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        (("thank you very much goodbye",), True),
+        (("goodbye", "what are your opening hours"), False),
+        (("what are your opening hours", "Goodbye!"), True),
+        (("mumble mumble",), False),
+        ((), False),
+    ],
+)
+def test_the_call_ends_with_the_intent_that_says_so(said: tuple[str, ...], ends: bool) -> None:
+    assert BELLA.ends_call(said) is ends
 
 
 def test_the_longer_phrase_wins() -> None:
@@ -87,6 +118,8 @@ def test_a_turn_that_was_not_understood_changes_nothing() -> None:
         ("name: x\nfallback: sorry\nintents: []", "x.yaml: intents"),
         ("name: x\nfallback: sorry\nintents: [{name: a, phrases: ['(b'], reply: c}]", "not closed"),
         ("name: x\nfallback: sorry\nintents: [{name: a, phrases: ['{b}'], reply: c}]", "the slot 'b'"),
+        ("name: x\nfallback: sorry\nintents: [{name: a, phrases: [b], keys: ['{c}'], reply: d}]", "the slot 'c'"),
+        ("name: x\nfallback: sorry\nintents: [{name: a, phrases: [b], keys: ['[d'], reply: d}]", "not closed"),
         ("name: x\nfallback: sorry\nintents: [{name: a, phrases: [b], reply: 'For {c}.'}]", "names the slot 'c'"),
         ("name: x\nfallback: sorry\nslots: {c: [Two]}\nintents: [{name: a, phrases: [b], reply: c}]", "never be heard"),
     ],

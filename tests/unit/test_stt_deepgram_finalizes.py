@@ -66,3 +66,16 @@ def test_the_answer_to_the_first_leaves_the_second_open() -> None:
     first, second = finalizes.ask(2000), finalizes.ask(4000)
     assert finalizes.settle(2000, from_finalize=True) == [first]
     assert second.open
+
+
+def test_an_answer_is_waited_for_until_it_is_there_or_not_expected_any_more() -> None:
+    finalizes = Finalizes()
+    assert not finalizes.waiting
+    asked = finalizes.ask(2000)
+    assert finalizes.waiting
+    finalizes.settle(2000, from_finalize=True)
+    assert not finalizes.waiting
+    asked = finalizes.ask(4000, silent_from_ms=3000)
+    assert finalizes.waiting
+    assert finalizes.expire(asked) == [asked]
+    assert not finalizes.waiting

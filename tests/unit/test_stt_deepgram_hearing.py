@@ -1,6 +1,7 @@
 """The Deepgram stand-in's endpointing and its understanding of pieces, on espeak-ng's speech."""
 
 import numpy as np
+import pytest
 
 from shared import espeak
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of, encode
@@ -70,6 +71,12 @@ def test_long_silence_becomes_final_without_text() -> None:
     assert segment.end == bytes_of(5000)
 
 
+def test_the_end_of_an_utterance_is_told_also_when_nothing_made_it_final() -> None:
+    events = feed(Hearing(None, 1000), say("Yes please.") + silence(3000))
+    assert len([event for event in events if isinstance(event, Ended)]) == 1
+    assert not any(segment.is_final for segment in segments(events))
+
+
 def test_the_end_of_an_utterance_is_told_once() -> None:
     events = feed(Hearing(300, 1000), say("Yes please.") + silence(3000))
     assert len([event for event in events if isinstance(event, Began)]) == 1
@@ -121,3 +128,16 @@ def test_the_beginning_of_a_phrase_is_understood_in_whole_words() -> None:
     assert TEXT.startswith(heard.text + " ")
     assert len(heard.text) > len(TEXT) // 2
     assert book.recognise_beginning(say("Seven green bottles are hanging on the wall.")) is None
+
+
+SHORT = ("uh-huh", "yeah", "yes", "no", "stop", "wait", "no wait", "okay", "mhm", "right")
+
+
+@pytest.mark.parametrize("word", SHORT)
+def test_one_short_word_is_understood_among_the_others(word: str) -> None:
+    book = PhraseBook()
+    for text in (*SHORT, TEXT):
+        book.learn(text)
+    heard = Scribe(book).read(segment_of(Hearing(None), silence(170) + say(word) + silence(230)))
+    assert heard.text == word
+    assert heard.whole

@@ -5,6 +5,8 @@ import asyncio
 from services.stt.intake import DROPPED, Intake, Mark
 from shared.messages import AudioIn
 
+BEGIN, FINISH = Mark("begin", 1), Mark("finish", 1)
+
 
 def frame(seq: int) -> AudioIn:
     return AudioIn(1, seq, 20 * seq, bytes(160))
@@ -17,17 +19,17 @@ async def taken(intake: Intake, count: int) -> list[int | Mark]:
 
 async def test_frames_and_marks_keep_their_order() -> None:
     intake = Intake()
-    for item in (frame(0), Mark.BEGIN, frame(1), Mark.FINISH, frame(2)):
+    for item in (frame(0), BEGIN, frame(1), FINISH, frame(2)):
         intake.put(item)
-    assert await taken(intake, 5) == [0, Mark.BEGIN, 1, Mark.FINISH, 2]
+    assert await taken(intake, 5) == [0, BEGIN, 1, FINISH, 2]
 
 
 async def test_the_oldest_frame_is_dropped_and_counted_and_no_mark_is() -> None:
     intake = Intake(longest_ms=60)
     before = DROPPED._value.get()
-    for item in (Mark.BEGIN, frame(0), frame(1), Mark.FINISH, frame(2), frame(3), frame(4)):
+    for item in (BEGIN, frame(0), frame(1), FINISH, frame(2), frame(3), frame(4)):
         intake.put(item)
-    assert await taken(intake, 5) == [Mark.BEGIN, Mark.FINISH, 2, 3, 4]
+    assert await taken(intake, 5) == [BEGIN, FINISH, 2, 3, 4]
     assert DROPPED._value.get() - before == 2
 
 

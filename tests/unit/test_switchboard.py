@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from services.gateway import switchboard
-from services.gateway.calls import CallStore
+from services.gateway.calls import CallRecord, CallStore
 from services.gateway.leases import LeaseDesk
 from services.gateway.switchboard import Connect, Over, Switchboard, TurnAway
 from shared.agents import AgentsFile
@@ -45,12 +45,15 @@ class Exchange:
 
     async def start(self) -> None:
         self.store = await CallStore.open(self.bus)
-        agents = AgentsFile(Path(ROOT / "agents.yaml"))
-        desk = LeaseDesk(self.bus, "gw-1", 1.0)
-        self.switchboard = Switchboard(self.bus, self.store, desk, self.roster, agents, "gw-1", b"\xff", 3600)
+        self.limit(3600)
         for name, worker in self.workers.items():
             await worker.start()
             self.beat(name)
+
+    def limit(self, max_call_s: float) -> None:
+        agents = AgentsFile(Path(ROOT / "agents.yaml"))
+        desk = LeaseDesk(self.bus, "gw-1", 1.0)
+        self.switchboard = Switchboard(self.bus, self.store, desk, self.roster, agents, "gw-1", b"\xff", max_call_s)
 
     def beat(self, stage: str) -> None:
         self.roster.note(
@@ -169,6 +172,23 @@ async def test_a_broken_socket_keeps_the_call_for_a_redial(exchange: Exchange) -
     assert await exchange.switchboard.carry(line) == "carrier_lost"
     assert exchange.held() == {"stt": 1, "llm": 1, "tts": 1}
     assert await exchange.switchboard.connect("c1", (await ring(exchange)).token, FakeMedia()) is not None
+
+
+@pytest.mark.parametrize(("setting", "of_the_agent"), [(0.01, 3600), (3600, 1)])
+async def test_a_call_ends_at_the_shorter_of_its_two_limits(
+    exchange: Exchange, setting: float, of_the_agent: float
+) -> None:
+    def limited(record: CallRecord) -> CallRecord:
+        return record.model_copy(update={"profile": record.profile.model_copy(update={"max_call_s": of_the_agent})})
+
+    exchange.limit(setting)
+    token = (await ring(exchange)).token
+    await exchange.store.change("c1", limited)
+    line = await exchange.switchboard.connect("c1", token, media := FakeMedia())
+    assert line
+    assert await asyncio.wait_for(exchange.switchboard.carry(line), 5) == "max_duration"
+    assert media.closed == "max_duration"
+    await exchange.until_held({})
 
 
 async def test_a_worker_that_falls_silent_is_apologised_for(exchange: Exchange) -> None:

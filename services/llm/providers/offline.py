@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 
-from services.llm.provider import ChatMessage, ReplyItem, TextDelta, Usage
+from services.llm.provider import ChatMessage, EndCall, ReplyItem, TextDelta, Usage
 from shared.scenario import Scenario
 
 _WORD = re.compile(r"\s*\S+\s*")
@@ -16,12 +16,19 @@ class OfflineModel:
         """`scenario` holds all that it can say."""
         self._scenario = scenario
 
+    @property
+    def name(self) -> str:
+        return self._scenario.name
+
     async def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
-        words = _WORD.findall(self._scenario.respond([m.content for m in messages if m.role == "user"]))
+        said = [message.content for message in messages if message.role == "user"]
+        words = _WORD.findall(self._scenario.respond(said))
         for word in words:
             yield TextDelta(word)
+        if self._scenario.ends_call(said):
+            yield EndCall()
         read = sum(len(message.content.split()) for message in messages)
-        yield Usage(self._scenario.name, input_tokens=read, output_tokens=len(words))
+        yield Usage(self.name, input_tokens=read, output_tokens=len(words))
 
     async def close(self) -> None:
         return None

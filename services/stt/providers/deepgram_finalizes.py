@@ -16,6 +16,8 @@ class Finalize:
     """One request; `position_ms`: how much audio was sent before it."""
 
     position_ms: int
+    silent_from_ms: int | None = None
+    """Deepgram noticed the silence, which began here; None: the session did, and waits for the answer."""
     open: bool = True
     """Nobody has been told yet that the utterance is complete."""
 
@@ -29,9 +31,14 @@ class Finalizes:
         self._final_ms = 0
         """All audio before has its final transcript."""
 
-    def ask(self, position_ms: int) -> Finalize:
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is to come."""
+        return any(finalize.open for finalize in self._asked)
+
+    def ask(self, position_ms: int, silent_from_ms: int | None = None) -> Finalize:
         """The next one. It comes back settled when all the audio before it is final already."""
-        finalize = Finalize(position_ms)
+        finalize = Finalize(position_ms, silent_from_ms)
         self._asked.append(finalize)
         if self._final_ms >= position_ms:
             finalize.open = False

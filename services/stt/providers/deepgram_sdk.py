@@ -12,6 +12,10 @@ with warnings.catch_warnings():
     from deepgram.listen.v1.client import AsyncV1Client
     from deepgram.listen.v1.socket_client import AsyncV1SocketClient
     from deepgram.listen.v1.types.listen_v1results import ListenV1Results
+    from deepgram.listen.v1.types.listen_v1utterance_end import ListenV1UtteranceEnd
+    from deepgram.listen.v2.client import AsyncV2Client
+    from deepgram.listen.v2.socket_client import AsyncV2SocketClient
+    from deepgram.listen.v2.types.listen_v2turn_info import ListenV2TurnInfo
 
 __all__ = [
     "ApiError",
@@ -19,6 +23,10 @@ __all__ = [
     "AsyncListenClient",
     "AsyncV1Client",
     "AsyncV1SocketClient",
+    "AsyncV2Client",
+    "AsyncV2SocketClient",
     "DeepgramClientEnvironment",
     "ListenV1Results",
+    "ListenV1UtteranceEnd",
+    "ListenV2TurnInfo",
 ]

@@ -1,137 +1,92 @@
-"""One call's recognition at Deepgram: a listen v1 socket that is open as long as the call.
+"""One call's recognition by Deepgram's Nova: a listen v1 socket that is open as long as the call.
 
-Protocol: Deepgram's API reference ("Live Audio") and its pages on Finalize and Audio Keep Alive.
+Protocol: Deepgram's API reference ("Live Audio") and its pages on Finalize, Endpointing, Utterance End and
+Audio Keep Alive.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import structlog
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from services.stt.provider import Failure, Hypothesis, Listener
+from services.stt.provider import Hypothesis, Listener
 from services.stt.providers.deepgram_finalizes import Finalize, Finalizes
-from services.stt.providers.deepgram_sdk import AsyncV1SocketClient, ListenV1Results
+from services.stt.providers.deepgram_line import DeepgramLine, Patience, RecognitionLost
+from services.stt.providers.deepgram_sdk import AsyncV1SocketClient, ListenV1Results, ListenV1UtteranceEnd
 from shared.audio import RATE
 from shared.messages import Word
 
 log = structlog.get_logger()
 
-_CLOSE_S = 0.8
-
-
-class RecognitionLost(Exception):
-    """Deepgram does not listen any more; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long the stream waits."""
-
-    finish_s: float = 1.0
-    """For the answer to a Finalize, before the utterance counts as complete without it."""
-    keep_alive_s: float = 4.0
-    """Without audio, before a KeepAlive: Deepgram wants one every 3 to 5 s, and closes after 10."""
+_SAME_WORD_MS = 100
+"""The times of a word differ so much between the messages that tell of it."""
 
 
 class DeepgramStream:
-    """A transcriber."""
+    """A transcriber. Finalize ends each utterance; without one, Deepgram tells when the caller fell silent."""
 
     def __init__(
-        self,
-        model: str,
-        socket: AsyncV1SocketClient,
-        stack: AsyncExitStack,
-        listener: Listener,
-        failure: Failure,
-        patience: Patience,
+        self, model: str, socket: AsyncV1SocketClient, line: DeepgramLine, listener: Listener, patience: Patience
     ) -> None:
-        """Leaving `stack` closes `socket`; both belong to the stream from now on, inside a running loop."""
+        """`line` holds `socket`. Needs a running loop."""
         self.model = model
         self._socket = socket
-        self._stack = stack
+        self._line = line
         self._listener = listener
-        self._failure = failure
         self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._over = False
-        """Lost or closed: nobody hears of it any more."""
         self._sent_bytes = 0
         self._sent_at = self._loop.time()
         self._finalizes = Finalizes()
         self._timers: dict[Finalize, asyncio.TimerHandle] = {}
-        self._tasks = [self._run(self._read()), self._run(self._keep_alive())]
-
-    def _run(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        if self._over:
-            return
-        self._stop()
-        self._failure(RecognitionLost(f"Deepgram: {error}") if isinstance(error, ConnectionClosed) else error)
-
-    def _stop(self) -> None:
-        self._over = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._interim_until_ms: int | None = None
+        """Where the newest interim transcript ends; None: all words are final."""
+        self._final_until_ms: int | None = None
+        """The same of the final ones of an utterance that is not complete; None: it has none."""
+        line.run(self._read())
+        line.run(self._keep_alive())
 
     async def feed(self, mulaw: bytes) -> None:
-        if self._over:
+        if self._line.over:
             return
         self._sent_bytes += len(mulaw)
         self._sent_at = self._loop.time()
-        try:
-            await self._socket.send_media(mulaw)
-        except ConnectionClosed as error:
-            self._fail(error)
+        await self._line.send(self._socket.send_media(mulaw))
 
     async def begin(self) -> None:
         """Deepgram hears it by itself."""
 
     async def finish(self) -> None:
-        if self._over:
-            return
-        finalize = self._finalizes.ask(self._sent_bytes * 1000 // RATE)
+        if not self._line.over:
+            await self._finalize()
+
+    async def _finalize(self, silent_from_ms: int | None = None) -> None:
+        finalize = self._finalizes.ask(self._sent_bytes * 1000 // RATE, silent_from_ms)
         if not finalize.open:
             # Deepgram would have nothing to process, and maybe not answer.
-            self._complete(1)
+            self._tell("", [finalize])
             return
-        self._timers[finalize] = self._loop.call_later(self._patience.finish_s, self._expire, finalize)
-        try:
-            await self._socket.send_finalize()
-        except ConnectionClosed as error:
-            self._fail(error)
+        self._timers[finalize] = self._line.after(self._patience.finish_s, lambda: self._expire(finalize))
+        await self._line.send(self._socket.send_finalize())
 
     def _expire(self, finalize: Finalize) -> None:
         log.info("deepgram_finalize_unanswered", after_s=self._patience.finish_s)
-        self._complete(self._forget(self._finalizes.expire(finalize)))
+        self._tell("", self._forget(self._finalizes.expire(finalize)))
 
-    def _forget(self, settled: list[Finalize]) -> int:
+    def _forget(self, settled: list[Finalize]) -> list[Finalize]:
         for finalize in settled:
             self._timers.pop(finalize).cancel()
-        return len(settled)
-
-    def _complete(self, times: int) -> None:
-        for _ in range(times):
-            self._listener(Hypothesis("", final=True, complete=True))
+        return settled
 
     async def _read(self) -> None:
         async for message in self._socket:
             kind = getattr(message, "type", None)
-            if self._over:
+            if self._line.over:
                 return
             if kind == "Results":
                 self._hear(message)
+            elif kind == "UtteranceEnd":
+                await self._end(message)
             elif kind == "Error":
                 log.warning("deepgram_error", variant=message.variant, description=message.description)
         raise RecognitionLost("Deepgram closed the socket")
@@ -140,25 +95,53 @@ class DeepgramStream:
         best = results.channel.alternatives[0] if results.channel.alternatives else None
         text = best.transcript if best is not None else ""
         confidence = best.confidence if best is not None and text else 1.0
-        if not results.is_final:
-            if text:
-                self._listener(Hypothesis(text, final=False, confidence=confidence))
-            return
+        words = _words(results) if text else ()
         end_ms = _ms(results.start + results.duration)
-        answered = self._forget(self._finalizes.settle(end_ms, from_finalize=bool(results.from_finalize)))
-        # An older Finalize that got no answer of its own had no text left.
-        self._complete(answered - 1)
-        if text or answered:
-            words = tuple(
-                Word(
-                    text=word.punctuated_word or word.word,
-                    start_ms=_ms(word.start),
-                    end_ms=_ms(word.end),
-                    confidence=word.confidence,
-                )
-                for word in (best.words if best is not None else ())
-            )
-            self._listener(Hypothesis(text, final=True, complete=bool(answered), confidence=confidence, words=words))
+        until_ms = (words[-1].end_ms if words else end_ms) if text else None
+        if not results.is_final:
+            self._interim_until_ms = until_ms
+            if text:
+                self._listener(Hypothesis(text, final=False, confidence=confidence, words=words))
+            return
+        self._interim_until_ms = None
+        if until_ms is not None:
+            self._final_until_ms = until_ms
+        settled = self._forget(self._finalizes.settle(end_ms, from_finalize=bool(results.from_finalize)))
+        silent = bool(results.speech_final) and not settled and not self._finalizes.waiting
+        self._tell(text, settled, words, confidence, self._final_until_ms if silent else None)
+
+    async def _end(self, end: ListenV1UtteranceEnd) -> None:
+        """No word came for long enough."""
+        at_ms = _ms(end.last_word_end)
+        until_ms = self._final_until_ms if self._interim_until_ms is None else self._interim_until_ms
+        # A Finalize that was asked for ends the utterance by itself, and words after the gap go on with it.
+        if until_ms is None or self._finalizes.waiting or 0 <= at_ms < until_ms - _SAME_WORD_MS:
+            return
+        if self._interim_until_ms is None:
+            self._tell("", [], silent_from_ms=until_ms)
+        else:
+            await self._finalize(silent_from_ms=until_ms)
+
+    def _tell(
+        self,
+        text: str,
+        settled: list[Finalize],
+        words: Sequence[Word] = (),
+        confidence: float = 1.0,
+        silent_from_ms: int | None = None,
+    ) -> None:
+        """A final piece of text, and the answer to the Finalizes that it settles."""
+        asked = sum(finalize.silent_from_ms is None for finalize in settled)
+        if settled and not asked:
+            silent_from_ms = settled[-1].silent_from_ms
+        complete = bool(settled) or silent_from_ms is not None
+        for _ in range(asked - 1):
+            # An older Finalize that got no answer of its own had no text left.
+            self._listener(Hypothesis("", final=True, complete=True))
+        if complete:
+            self._final_until_ms = None
+        if text or complete:
+            self._listener(Hypothesis(text, True, complete, confidence, tuple(words), silent_from_ms=silent_from_ms))
 
     async def _keep_alive(self) -> None:
         while True:
@@ -170,20 +153,19 @@ class DeepgramStream:
             await self._socket.send_keep_alive()
 
     async def close(self) -> None:
-        self._stop()
-        for task in self._tasks:
-            task.cancel()
-        # A peer that does not answer holds the library up for ten seconds, and a cancellation does not stop that.
-        giving_up = self._loop.call_later(_CLOSE_S, self._socket._websocket.transport.abort)
-        try:
-            with suppress(ConnectionClosed):
-                await self._socket.send_close_stream()
-            await self._stack.aclose()
-        except (WebSocketException, OSError) as error:
-            log.debug("deepgram_gone", error=repr(error))
-        finally:
-            giving_up.cancel()
-        await asyncio.wait(self._tasks)
+        await self._line.close()
+
+
+def _words(results: ListenV1Results) -> tuple[Word, ...]:
+    return tuple(
+        Word(
+            text=word.punctuated_word or word.word,
+            start_ms=_ms(word.start),
+            end_ms=_ms(word.end),
+            confidence=word.confidence,
+        )
+        for word in results.channel.alternatives[0].words
+    )
 
 
 def _ms(seconds: float) -> int:

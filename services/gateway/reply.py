@@ -1,0 +1,165 @@
+"""One reply on its way to the caller's ear: what was sent, what was heard of it, what can be said again. Pure."""
+
+from collections import deque
+from itertools import takewhile
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.audio import RATE, decode
+from shared.messages import AudioOut
+
+AUDIBLE = 200
+"""Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
+_LONGEST_WORD_MS = 2000
+"""Audio without text is kept for so long, in case that it begins a word. A reply may have no text at all."""
+
+
+class Outgoing(NamedTuple):
+    """Audio for the carrier."""
+
+    payload: bytes
+    """8 kHz μ-law."""
+    mark: str
+    """The name of the mark to send behind it."""
+
+
+class _Piece(NamedTuple):
+    payload: bytes
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+def _first_audible(mulaw: bytes) -> int | None:
+    """The index of the first sample that can be heard."""
+    loud = np.flatnonzero(np.abs(decode(mulaw).astype(np.int32)) > AUDIBLE)
+    return int(loud[0]) if len(loud) else None
+
+
+class Reply:
+    """The pieces of one reply: waiting, sent, or heard.
+
+    It is played in takes; what a take played is known by its marks, and between two marks by the time that
+    passed. Each silence ends a take, so that the marks which a cleared carrier returns mean nothing.
+    `now` is Unix time in seconds.
+    """
+
+    def __init__(self, generation: int) -> None:
+        """Nothing of it has come yet."""
+        self.generation = generation
+        self.turn_id = 0
+        self.complete = False
+        """Its last piece has come."""
+        self.finished = False
+        """It was heard to its end."""
+        self.paused = False
+        self.started = False
+        """Some of it was sent."""
+        self.heard_ms = 0
+        self.heard = ""
+        """The whole words of those milliseconds."""
+        self.moments: dict[str, float] = {}
+        """Of its first audio: when it was asked for, published and received."""
+        self._waiting: deque[_Piece] = deque()
+        self._sent: deque[_Piece] = deque()
+        """Of this take; the first is where the first word begins that was not wholly heard."""
+        self._pending: dict[str, int] = {}
+        """The marks that did not come back yet, with their positions in ms."""
+        self._take = 1
+        self._bytes = 0
+        self._sent_ms = 0
+        self._known = (0, 0.0)
+        """A position in ms, and when the carrier's playback was there."""
+        self._audible_ms: float | None = None
+
+    @property
+    def playing(self) -> bool:
+        """Whether the carrier holds audio that the caller has not heard yet."""
+        return bool(self._pending)
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it was heard, and no more will come."""
+        return self.complete and not self._pending and not self._waiting
+
+    def awaits(self, mark: str) -> bool:
+        """Whether the audio before `mark` shall still be heard."""
+        return mark in self._pending
+
+    def keep(self, piece: AudioOut, now: float) -> None:
+        """The next piece has arrived."""
+        start = self._bytes
+        self._bytes += len(piece.payload)
+        self.turn_id = piece.turn_id
+        self.complete = piece.last
+        if piece.payload and not self.moments:
+            self.moments = {"asked_at": piece.asked_at, "synthesized_at": piece.at, "received_at": now}
+        if self._audible_ms is None and (first := _first_audible(piece.payload)) is not None:
+            self._audible_ms = (start + first) * 1000 / RATE
+        self._waiting.append(_Piece(piece.payload, piece.text, start * 1000 // RATE, self._end_ms))
+        self._settle()
+
+    def play(self, now: float) -> tuple[Outgoing, ...]:
+        """Take everything that waits, to be sent to the carrier now."""
+        outgoing: list[Outgoing] = []
+        while self._waiting:
+            piece = self._waiting.popleft()
+            if self._reached(now) >= self._sent_ms:
+                # The carrier is idle: it begins to play this when it comes.
+                self._known = (self._sent_ms, now)
+            self._sent.append(piece)
+            self._sent_ms = piece.end_ms
+            if piece.payload:
+                mark = f"{self.generation}:{self._take}:{piece.end_ms}"
+                self._pending[mark] = piece.end_ms
+                outgoing.append(Outgoing(piece.payload, mark))
+        return tuple(outgoing)
+
+    def acknowledge(self, mark: str, now: float) -> float | None:
+        """The carrier has played all audio before `mark`, one of those that `awaits` names.
+
+        Returns when the reply's first audible sample was played, None when that is still to come.
+        """
+        position = self._pending[mark]
+        for passed in [*takewhile(lambda name: self._pending[name] <= position, self._pending)]:
+            del self._pending[passed]
+        self._known = (position, now)
+        self._hear(position)
+        if self._audible_ms is None or self._audible_ms >= position:
+            return None
+        return now - (position - self._audible_ms) / 1000
+
+    def silence(self, now: float) -> None:
+        """The carrier plays no more of it from now on; the rest waits, from the beginning of a word."""
+        self._hear(self._reached(now))
+        self._pending.clear()
+        self._take += 1
+        self._waiting.extendleft(reversed(self._sent))
+        self._sent.clear()
+        if self._waiting:
+            self._sent_ms = self._waiting[0].start_ms
+        self._settle()
+
+    @property
+    def _end_ms(self) -> int:
+        return self._bytes * 1000 // RATE
+
+    def _reached(self, now: float) -> int:
+        """How far the playback has come: since the last known position it went on, but not beyond what was sent."""
+        position, at = self._known
+        return min(self._sent_ms, position + max(0, round((now - at) * 1000)))
+
+    def _hear(self, ms: int) -> None:
+        self.heard_ms = max(self.heard_ms, ms)
+        heard = [*takewhile(lambda piece: piece.end_ms <= self.heard_ms, self._sent)]
+        words = max((index + 1 for index, piece in enumerate(heard) if piece.text), default=0)
+        too_long = sum(piece.end_ms < self.heard_ms - _LONGEST_WORD_MS for piece in heard)
+        for _ in range(max(words, too_long)):
+            self.heard += self._sent.popleft().text
+
+    def _settle(self) -> None:
+        """Nothing is left to say of a reply whose audio has all come and was all heard."""
+        if self.complete and self.heard_ms >= self._end_ms:
+            self.heard += "".join(piece.text for piece in self._waiting)
+            self._waiting.clear()
