@@ -1,4 +1,4 @@
-"""The simulator's command line: `python -m simulator demo | call | load | standins`."""
+"""The simulator's command line: `python -m simulator demo | call | scenario | load | interruptions | standins`."""
 
 import argparse
 import asyncio
@@ -13,8 +13,10 @@ import uvloop
 
 from shared.bus import BusError
 from simulator.commands.call import add_call, add_demo, call, demo
+from simulator.commands.interruptions import add_interruptions, interruptions
 from simulator.commands.load import add_load, load
 from simulator.commands.options import WrongUse
+from simulator.commands.scenario import add_scenario, scenario
 from simulator.commands.standins import add_standins, standins
 from simulator.plan import ProcessFailed
 
@@ -34,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
     for name, add, run, text in (
         ("demo", add_demo, demo, "start a whole system, hold one conversation with it, stop it"),
         ("call", add_call, call, "place one call to a running gateway"),
+        ("scenario", add_scenario, scenario, "play scripts of a caller's actions and judge what comes of them"),
         ("load", add_load, load, "place many calls at once and check that none gets another's answer"),
+        ("interruptions", add_interruptions, interruptions, "interrupt an agent, and cough at it, many times; measure"),
         ("standins", add_standins, standins, "serve the vendors' APIs on this machine, without a key"),
     ):
         command = commands.add_parser(name, help=text, description=text, epilog=_STATUS)

@@ -86,19 +86,16 @@ def _summary(results: list[CallReport]) -> bool:
     right = sum(not result.reasons for result in results)
     answered = sum(bool(result.turns) and all(turn.turn.latency_ms for turn in result.turns) for result in results)
     report.tell(f"calls: {len(results)}, answered: {answered}, all right: {right}")
-    _spread("by ear", [turn.turn.latency_ms for turn in turns if turn.turn.latency_ms is not None])
+    report.spread("by ear", [turn.turn.latency_ms for turn in turns if turn.turn.latency_ms is not None])
     for part in report.PARTS:
-        _spread(part, [report.split(timing)[part] for timing in timings])
-    _spread("measured", [timing.total_ms for timing in timings])
+        report.spread(part, [report.split(timing)[part] for timing in timings])
+    report.spread("measured", [timing.total_ms for timing in timings])
+    ears = [(turn.turn.latency_ms, turn.timing.total_ms) for turn in turns if turn.turn.latency_ms and turn.timing]
+    report.spread("ear - measured", [ear - measured for ear, measured in ears])
+    report.spread("platform", [report.platform(timing) for timing in timings])
     lost = sum(result.record.lost_frames for result in results)
     report.tell(f"underruns: {sum(result.underruns for result in results)}, caller frames lost: {lost}")
     for index, result in enumerate(results):
         for reason in result.reasons:
             report.tell(f"wrong: call {index}: {reason}")
     return right < len(results)
-
-
-def _spread(name: str, values: list[float]) -> None:
-    if values:
-        figures = ", ".join(f"p{percent} {report.percentile(values, percent):.0f}" for percent in (50, 95))
-        report.tell(f"  {name:<12} {figures}, max {max(values):.0f} ms ({len(values)} turns)")

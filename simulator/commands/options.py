@@ -4,12 +4,13 @@ import argparse
 import os
 from pathlib import Path
 
-from shared.agents import AgentProfile, AgentsFileError, load
+from shared.agents import AgentProfile, AgentsFileError, Directory, load
 from simulator.caller import Patience, Voice
 from simulator.plan import ROOT
 from simulator.script import Writer
 
 VENDORS = ("offline", "standins", "configured")
+_BELLA = "+15550100"
 
 
 class WrongUse(Exception):
@@ -18,7 +19,12 @@ class WrongUse(Exception):
 
 def add_call(parser: argparse.ArgumentParser) -> None:
     """Who calls whom, and how."""
-    parser.add_argument("--to", metavar="NUMBER", default="+15550100", help="dialled number (%(default)s: bella)")
+    parser.add_argument("--to", metavar="NUMBER", default=_BELLA, help="dialled number (%(default)s: bella)")
+    add_caller(parser)
+
+
+def add_caller(parser: argparse.ArgumentParser) -> None:
+    """How the caller is."""
     parser.add_argument("--voice", default="en-us", help="the caller's espeak-ng voice (%(default)s)")
     parser.add_argument("--wpm", type=int, default=165, help="the caller's words per minute (%(default)s)")
     parser.add_argument(
@@ -58,20 +64,46 @@ def add_ring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logs", metavar="FOLDER", type=Path, help="where the processes' logs go")
 
 
-def agent(dialled: str) -> AgentProfile:
-    """The agent that answers `dialled`, by the agents file here. Raises WrongUse."""
-    path = Path(os.environ.get("AGENTS_FILE") or ROOT / "agents.yaml")
+def agents_file() -> Path:
+    """The agents file here."""
+    return Path(os.environ.get("AGENTS_FILE") or ROOT / "agents.yaml").resolve()
+
+
+def _directory() -> Directory:
     try:
-        return load(path).by_number(dialled)
+        return load(agents_file())
     except AgentsFileError as error:
         raise WrongUse(str(error)) from error
 
 
+def agent(dialled: str) -> AgentProfile:
+    """The agent that answers `dialled`, by the agents file here. Raises WrongUse."""
+    return _directory().by_number(dialled)
+
+
+def agent_named(name: str) -> tuple[AgentProfile, str]:
+    """The agent of that name, empty: the default one, and a number that it answers. Raises WrongUse."""
+    directory = _directory()
+    agents = {profile.name: profile for profile in directory.agents}
+    profile = agents.get(name or directory.default)
+    if profile is None:
+        raise WrongUse(f"no agent {name!r} in {agents_file()}, only {', '.join(agents)}")
+    for number in (*profile.numbers, _BELLA):
+        if directory.by_number(number).name == profile.name:
+            return profile, number
+    raise WrongUse(f"the agent {profile.name!r} has no number in {agents_file()} that could be called")
+
+
 def writer(args: argparse.Namespace, *, any_answer: bool) -> Writer:
     """Writes the lines of these calls. Raises WrongUse."""
+    return Writer(agent(args.to), voice(args), any_answer or args.any_answer)
+
+
+def voice(args: argparse.Namespace) -> Voice:
+    """The caller's voice. Raises WrongUse."""
     if not 80 <= args.wpm <= 450:
         raise WrongUse("--wpm: espeak-ng speaks 80 to 450 words per minute")
-    return Writer(agent(args.to), Voice(args.voice, args.wpm), any_answer or args.any_answer)
+    return Voice(args.voice, args.wpm)
 
 
 def patience(args: argparse.Namespace) -> Patience:

@@ -55,12 +55,15 @@ class System:
 
 
 def _plan(args: argparse.Namespace, counts: Mapping[str, int], env: Mapping[str, str]) -> Plan:
+    env = {"AGENTS_FILE": str(options.agents_file()), **env}
     if args.vendors == "standins":
         return Plan(counts, env, standins=())
     return Plan(counts, {**(OFFLINE if args.vendors == "offline" else configured_env()), **env})
 
 
 async def _teach(http: aiohttp.ClientSession, url: str, texts: Sequence[str], args: argparse.Namespace) -> None:
+    if not texts:
+        return
     lesson = {"texts": list(texts), "voice": args.voice, "words_per_minute": args.wpm}
     async with http.post(f"{url}/standins/phrases", json=lesson) as response:
         response.raise_for_status()

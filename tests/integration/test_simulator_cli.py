@@ -42,6 +42,13 @@ async def run(*argv: str) -> int:
         (["load", *NOWHERE, "--concurrent", "0"], "--concurrent"),
         (["load", "--workers", "fax=2"], "--workers fax=2"),
         (["load", "--workers", "stt=none"], "--workers stt=none"),
+        (["scenario", "none.yaml"], "none.yaml: No such file"),
+        (["scenario", "goodbye", "--concurrent", "0"], "--concurrent"),
+        (["scenario", "goodbye", "--wpm", "5"], "--wpm"),
+        (["scenario", "goodbye", "--voice", "nobody"], "no voice 'nobody'"),
+        (["interruptions", "--count", "0"], "--count"),
+        (["interruptions", "--until-ms", "10"], "--until-ms"),
+        (["interruptions", "--voice", "nobody"], "no voice 'nobody'"),
         (["standins", "--stt-final-ms", "-1"], "stt_final_ms"),
         (["standins", "--scenario", "nothing"], "nothing.yaml"),
     ],
@@ -62,6 +69,35 @@ async def test_an_agents_file_that_cannot_be_read_is_wrong_use(monkeypatch: pyte
     monkeypatch.setenv("AGENTS_FILE", "none.yaml")
     with pytest.raises(WrongUse, match=r"none\.yaml"):
         await run("call", *NOWHERE)
+
+
+async def test_the_scripts_that_ship_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await run("scenario", "--list") == 0
+    told = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert told["goodbye"] == "The agent hangs up when the conversation is complete"
+    assert len(told) >= 12
+
+
+@pytest.mark.parametrize("command", [["scenario", "goodbye"], ["interruptions", "--count", "1"]])
+async def test_what_is_judged_by_the_platforms_words_needs_its_broker(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NATS_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WrongUse, match="the broker of the system: --nats"):
+        await run(*command, "--url", "http://gateway.invalid", "--token", "t")
+
+
+async def test_a_script_for_an_agent_that_nobody_can_call_is_wrong_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents, script = tmp_path / "agents.yaml", tmp_path / "call.yaml"
+    agents.write_text("default: anna\nagents: {anna: {numbers: ['+15550100']}, ben: {}}\n")
+    monkeypatch.setenv("AGENTS_FILE", str(agents))
+    for name, complaint in (("ben", "the agent 'ben' has no number"), ("carl", "no agent 'carl' in .*only anna, ben")):
+        script.write_text(f"title: t\nagent: {name}\nsteps: [hang_up]\n")
+        with pytest.raises(WrongUse, match=complaint):
+            await run("scenario", str(script))
 
 
 async def test_a_gateway_that_is_not_there_is_a_failed_call(

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from shared import subjects
 from shared.channel import CallChannel
-from shared.messages import Message, TranscriptAgent, TranscriptCaller, TurnCompleted
+from shared.messages import Message, Playback, TranscriptAgent, TranscriptCaller, TurnCompleted
 from shared.nats_bus import NatsBus
 from simulator.tap import Exchange, Tap
 
@@ -20,9 +20,9 @@ def timing(turn_id: int) -> TurnCompleted:
         first_clause_ms=1,
         tts_first_audio_ms=1,
         gateway_ms=1,
-        bus_ms=0,
-        line_ms=0,
-        total_ms=6,
+        bus_ms=1,
+        line_ms=1,
+        total_ms=8,
     )
 
 
@@ -47,7 +47,7 @@ async def test_a_tap_hears_its_call_and_no_other(bus: NatsBus) -> None:
     assert await tap.until(lambda: tap.since(0).complete, 5)
     exchange = tap.since(0)
     assert (exchange.caller, exchange.agent) == (f"I am {mine}", "hello")
-    assert exchange.timing is not None and exchange.timing.total_ms == 6.0
+    assert exchange.timing is not None and exchange.timing.total_ms == 8.0
     assert {message.call_id for message in at_once} == {mine}
     await tap.close()
 
@@ -70,6 +70,24 @@ async def test_a_tap_on_all_calls_hears_each_as_it_comes(bus: NatsBus) -> None:
     await asyncio.wait_for(listening, 5)
     assert heard == calls
     await tap.close()
+
+
+async def test_a_tap_hears_the_agents_audio_and_more_when_it_is_asked_to(bus: NatsBus) -> None:
+    call_id, plain, curious = f"sim-{uuid4().hex}", Tap(), Tap(clock=lambda: 7.0)
+    await plain.open(bus, call_id)
+    await curious.open(bus, call_id, ("audio.out", "playback"))
+    channel = CallChannel(bus, call_id, "tts", 1)
+    await channel.send_audio_out(1, 0, b"\x10" * 800, "Hello ", last=False, turn_id=0, asked_at=0.0)
+    await CallChannel(bus, call_id, "gateway", 1).send(Playback(generation=1, state="paused", heard_ms=5, heard=""))
+    await CallChannel(bus, call_id, "llm", 1).send(agent(1, "hello"))
+    assert await curious.until(lambda: len(curious.messages) == 2, 5)
+    assert await plain.until(lambda: bool(plain.messages), 5)
+    [piece] = curious.pieces
+    assert (piece.came, piece.frame.text, len(piece.frame.payload)) == (7.0, "Hello ", 800)
+    assert {type(message) for message in curious.messages} == {Playback, TranscriptAgent}
+    assert (plain.pieces, [type(message) for message in plain.messages]) == ([], [TranscriptAgent])
+    await plain.close()
+    await curious.close()
 
 
 async def test_what_is_no_message_is_dropped(bus: NatsBus) -> None:
