@@ -56,6 +56,9 @@ class Scenario(BaseModel):
     slots: dict[str, tuple[str, ...]] = {}
     """The spoken values of each slot."""
     intents: tuple[Intent, ...] = Field(min_length=1)
+    sayings: tuple[str, ...] = ()
+    """What callers may say besides: it means nothing by itself, but the offline recogniser hears nothing that it was
+    not told to expect."""
     fallback: str
     """Said when nothing matches."""
     script: tuple[Line, ...] = ()
@@ -74,8 +77,9 @@ class Scenario(BaseModel):
         return self
 
     def trees(self) -> dict[str, tuple[phrases.Sequence_, ...]]:
-        """The parsed phrases by intent."""
-        return {intent.name: tuple(phrases.parse(text) for text in intent.phrases) for intent in self.intents}
+        """The parsed phrases by intent; those of no intent under an empty name."""
+        said = {intent.name: intent.phrases for intent in self.intents} | {"": self.sayings}
+        return {name: tuple(phrases.parse(text) for text in texts) for name, texts in said.items()}
 
     def understand(self, text: str) -> tuple[Intent, dict[str, str]] | None:
         """The intent of what a caller said and the slots heard in it; None when nothing matches.
