@@ -1,26 +1,30 @@
 """The scripts that ship, each played in a call of its own: offline, and through the vendors' SDKs.
 
-A ring for each, several calls at a time; every script that fails is told with its reasons.
+A ring for each mode, several calls at a time; every script that fails is told with its reasons.
 """
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
+from pathlib import Path
 from typing import Any
 
-import pytest
+import yaml
 
 from simulator.commands.scenario import shipped
 from simulator.plan import ROOT
 
+AGENTS = ROOT / "agents.yaml"
 TIMEOUT_S = 240
 
 
-async def simulator(*argv: str) -> tuple[Any, bool]:
+async def simulator(*argv: str, agents: Path = AGENTS) -> tuple[Any, bool]:
     """What `python -m simulator … --json` tells, and whether all was right."""
     command = [sys.executable, "-m", "simulator", *argv, "--json"]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=PIPE, stderr=PIPE)
+    env = os.environ | {"AGENTS_FILE": str(agents)}
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stdout=PIPE, stderr=PIPE)
     try:
         out, progress = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     finally:
@@ -42,12 +46,24 @@ def failures(results: list[dict[str, Any]]) -> list[str]:
     return told
 
 
-@pytest.mark.parametrize(("vendors", "concurrent"), [("offline", 4), ("standins", 8)])
-async def test_every_script_that_ships_passes(vendors: str, concurrent: int) -> None:
-    results, right = await simulator("scenario", "--vendors", vendors, "--concurrent", str(concurrent))
+async def play_all(vendors: str, concurrent: int, agents: Path = AGENTS) -> None:
+    results, right = await simulator("scenario", "--vendors", vendors, "--concurrent", str(concurrent), agents=agents)
     assert {result["name"] for result in results} == {path.stem for path in shipped()}
     assert not failures(results), "\n".join(failures(results))
     assert right
+
+
+async def test_every_script_that_ships_passes_offline() -> None:
+    await play_all("offline", 4)
+
+
+async def test_every_script_that_ships_passes_through_the_sdks_with_nova_and_with_flux(tmp_path: Path) -> None:
+    agents = yaml.safe_load(AGENTS.read_text())
+    agents["agents"]["bella"]["stt"]["model"] = "flux-general-en"
+    flux = tmp_path / "agents.yaml"
+    flux.write_text(yaml.safe_dump(agents))
+    # Side by side: nearly all of it is waiting for people to finish their sentences.
+    await asyncio.gather(play_all("standins", 5), play_all("standins", 5, flux))
 
 
 async def test_words_stop_the_agent_at_once_and_coughs_do_not() -> None:

@@ -5,16 +5,17 @@ It hears what the scenario's phrases cover, and nothing else: a free dictation o
 
 import asyncio
 from collections import deque
-from difflib import SequenceMatcher
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pocketsphinx import Config, Decoder
 
 from services.stt.provider import Failure, Hypothesis, Listener
-from services.stt.providers import offline_language
+from services.stt.providers import offline_hearing, offline_language
 from services.stt.providers.offline_audio import LONGEST_MS, Upsampler
-from services.stt.providers.offline_language import Language, UnknownWord
+from services.stt.providers.offline_hearing import Interims
+from services.stt.providers.offline_language import Language
+from services.stt.providers.offline_words import MODEL, UnknownWord
 from shared.agents import AgentProfile
 from shared.audio import FRAME_MS, bytes_of, duration_ms
 from shared.ids import InvalidId
@@ -24,15 +25,10 @@ from shared.stage import CannotServe
 _PRE_ROLL_MS = 300
 """The VAD tells of an utterance some 100 ms after its first sound, which may be a soft one."""
 _CHUNK = bytes_of(60)
-_INTERIM_MS = 360
 UNINTELLIGIBLE = "[unintelligible]"
 """The transcript of speech that is none of the scenario's sentences: the agent can ask again."""
-_SHORTEST_MS = 900
-"""Shorter than this, pre-roll and hang-over included, it was a noise or half a word."""
 _CONTINUES_S = 0.2
 """How long the rest of a cut sentence may take to begin; less than what is left of the endpointing."""
-_AGREEMENT = 0.34
-"""Off-topic speech is forced into the grammar's words; trigrams hear other ones then."""
 _CEPSTRAL_MEAN = "57.6,-1.2,-9.1,17.5,-4.0,-5.0,-2.2,-18.1,-3.4,-5.7,-0.8,3.9,-8.1"
 """Of telephone speech through Upsampler, set before each utterance: it must not depend on the ones before."""
 
@@ -45,14 +41,15 @@ def _decoders(language: Language) -> tuple[Decoder, Decoder]:
         trigrams.write_text(language.trigrams)
         # Every other frame is scored (ds): half the cost, and no more errors in 162 sentences than with all.
         common = {
-            "hmm": str(offline_language.MODEL / "en-us"),
+            "hmm": str(MODEL / "en-us"),
             "dict": str(dictionary),
             "cmn": "live",
             "topn": 8,
             "ds": 2,
             "loglevel": "FATAL",
         }
-        grammar = Decoder(Config(lm=None, wip=0.2, **common))
+        # At the default (7e-29) "do you" is lost among the sounds of the interjections.
+        grammar = Decoder(Config(lm=None, wip=0.2, wbeam=1e-33, **common))
         grammar.add_jsgf_string("scenario", language.grammar)
         grammar.activate_search("scenario")
         # One pass is enough to tell whether the grammar's words are right.
@@ -63,10 +60,6 @@ def _decoders(language: Language) -> tuple[Decoder, Decoder]:
 def _text(decoder: Decoder) -> str:
     hypothesis = decoder.hyp()
     return hypothesis.hypstr if hypothesis is not None else ""
-
-
-def _agree(one: str, other: str) -> bool:
-    return SequenceMatcher(None, one.split(), other.split(), autojunk=False).ratio() >= _AGREEMENT
 
 
 class OfflineTranscriber:
@@ -84,8 +77,7 @@ class OfflineTranscriber:
         """None between utterances."""
         self._waiting = b""
         self._heard_ms = 0
-        self._interim = ""
-        self._interim_due_ms = 0
+        self._interims = Interims(language)
         self._said: list[bytes] = []
         """All audio since the beginning of the sentence, pauses in it included; empty between sentences."""
         self._giving_up: asyncio.TimerHandle | None = None
@@ -116,7 +108,7 @@ class OfflineTranscriber:
 
     def _start(self) -> None:
         self._upsample = Upsampler()
-        self._heard_ms, self._interim, self._interim_due_ms = 0, "", _INTERIM_MS
+        self._heard_ms, self._interims = 0, Interims(self._language)
         for decoder in (self._grammar, self._free):
             decoder.set_cmn(_CEPSTRAL_MEAN)
             decoder.start_utt()
@@ -127,15 +119,8 @@ class OfflineTranscriber:
         self._heard_ms += duration_ms(chunk)
         for decoder in (self._grammar, self._free):
             decoder.process_raw(samples, False, False)
-        if self._heard_ms >= self._interim_due_ms:
-            self._interim_due_ms = self._heard_ms + _INTERIM_MS
-            self._tell_interim()
-
-    def _tell_interim(self) -> None:
-        text = _text(self._grammar)
-        if text and text != self._interim and _agree(text, _text(self._free)):
-            self._interim = text
-            self._listener(Hypothesis(text, final=False))
+        if interim := self._interims.look(_text(self._grammar), _text(self._free), self._heard_ms):
+            self._listener(Hypothesis(interim, final=False))
 
     async def finish(self) -> None:
         if self._giving_up is not None:
@@ -151,7 +136,7 @@ class OfflineTranscriber:
             self._start()
             self._waiting = said
             text = await self._end(self._upsample)
-        if text or length_ms < _SHORTEST_MS:
+        if text or not offline_hearing.is_speech(_text(self._free), length_ms):
             self._said = []
             self._answer(text)
         else:
@@ -163,7 +148,7 @@ class OfflineTranscriber:
             self._decode(upsample)
             await asyncio.sleep(0)
         self._stop()
-        return self._judge(_text(self._grammar), _text(self._free))
+        return offline_hearing.judge(self._language, _text(self._grammar), _text(self._free))
 
     def _stop(self) -> None:
         self._upsample = None
@@ -181,13 +166,6 @@ class OfflineTranscriber:
         confidence = 0.0 if text == UNINTELLIGIBLE else 1.0
         self._listener(Hypothesis(text, final=True, complete=True, confidence=confidence))
 
-    def _judge(self, text: str, free: str) -> str:
-        """The sentence that was said; empty when it was none of the scenario's."""
-        if self._language.covers(text):
-            return text if _agree(text, free) else ""
-        # The grammar's search was cut off in the middle of a sentence.
-        return free if self._language.covers(free) else ""
-
     async def close(self) -> None:
         if self._giving_up is not None:
             self._giving_up.cancel()
@@ -198,8 +176,11 @@ class OfflineTranscriber:
 
 async def open_transcriber(profile: AgentProfile, listener: Listener, failure: Failure) -> OfflineTranscriber:
     """A recogniser for the profile's scenario; it never fails in mid-call. Raises CannotServe."""
+    interjections = profile.turns.barge_in
     try:
-        language = await asyncio.to_thread(offline_language.load, profile.scenario)
+        language = await asyncio.to_thread(
+            offline_language.load, profile.scenario, interjections.stop_words, interjections.backchannels
+        )
     except (ScenarioError, InvalidId, UnknownWord) as error:
         raise CannotServe(f"scenario {profile.scenario!r}: {error}") from error
     return OfflineTranscriber(language, await asyncio.to_thread(_decoders, language), listener)
