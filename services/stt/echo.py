@@ -1,15 +1,15 @@
 """Whether what comes from the caller is the agent's own voice, back from a speakerphone. Pure."""
 
+from services.stt.caller_line import CallerLine
 from services.stt.playout import Playout
 from services.stt.spectrum import HOP_MS, likeness, spectrogram
-from shared.audio import FRAME_MS, RATE, SILENCE, bytes_of, duration_ms
+from shared.audio import RATE, bytes_of
 from shared.messages import AudioOut, Playback
 
 STRETCH_MS = 320
 """The shortest stretch that is judged: shorter ones are like too much."""
 _LONGEST_MS = 1200
 """A longer one is judged by its end."""
-_KEPT_MS = 3000
 SURE = 0.86
 """A stretch as like as this is echo, at whatever delay.
 
@@ -23,14 +23,12 @@ _NEAR_MS = 60
 
 
 class EchoGuard:
-    """Knows the agent's voice and the caller's line in one call."""
+    """Knows the agent's voice in one call."""
 
-    def __init__(self) -> None:
-        """Nobody has spoken."""
+    def __init__(self, line: CallerLine) -> None:
+        """Nobody has spoken. `line` is where the echo would be."""
         self._playout = Playout()
-        self._line = bytearray()
-        self._end_ms = 0
-        """Where `_line` ends on the caller's timeline."""
+        self.line = line
         self._last_lag_ms: float | None = None
         self._known_lag_ms: float | None = None
         """Where the echo was twice in a row."""
@@ -43,18 +41,6 @@ class EchoGuard:
         """The gateway's report on the playback, which came at the Unix time `at`."""
         self._playout.report(playback, at)
 
-    def caller_said(self, timestamp_ms: int, mulaw: bytes) -> None:
-        """The next frame of the caller's line; lost ones count as silence, and a jump back is another line."""
-        missing_ms = timestamp_ms - self._end_ms
-        if missing_ms <= -FRAME_MS or missing_ms > _KEPT_MS:
-            self._line.clear()
-        elif missing_ms >= FRAME_MS:
-            self._line.extend(SILENCE * bytes_of(missing_ms))
-        self._line.extend(mulaw)
-        self._end_ms = timestamp_ms + duration_ms(mulaw)
-        if len(self._line) > 2 * bytes_of(_KEPT_MS):
-            del self._line[: -bytes_of(_KEPT_MS)]
-
     def possible(self, begin_at: float, end_at: float) -> bool:
         """Whether the agent's voice may come back between these Unix times."""
         return self._playout.audible(begin_at, end_at)
@@ -65,9 +51,7 @@ class EchoGuard:
         `ends_at`: the Unix time at which its end came. Costs nothing while the agent is silent, else some 0.5 ms
         for 320 ms of audio and 2 ms for 1.2 s.
         """
-        end = len(self._line) - bytes_of(self._end_ms - to_ms)
-        length = bytes_of(min(max(to_ms - from_ms, STRETCH_MS), _LONGEST_MS))
-        audio = bytes(self._line[max(0, end - length) : max(0, end)])
+        audio = self.line.before(to_ms, min(max(to_ms - from_ms, STRETCH_MS), _LONGEST_MS))
         begins_at = ends_at - len(audio) / RATE
         if len(audio) < bytes_of(STRETCH_MS) or not self.possible(begins_at, ends_at):
             return False

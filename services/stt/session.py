@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from services.stt.arrivals import Arrivals
+from services.stt.caller_line import CallerLine
 from services.stt.detector import SpeechDetector, Started, Stopped
 from services.stt.echo import EchoGuard
 from services.stt.intake import Intake, Mark
@@ -51,7 +52,8 @@ class SttSession:
         self._utterances = Utterances(self._arrivals, self._was_echo)
         self._voice = Voice(0)
         """In the utterance that is open."""
-        self._echo = EchoGuard()
+        self._line = CallerLine()
+        self._echo = EchoGuard(self._line)
         self._turns = LiveTurns(call)
         self._timeline = Timeline()
         self._newest = (0, -1)
@@ -86,7 +88,7 @@ class SttSession:
             self._arrivals.clear()
         self._newest = order
         self._arrivals.add(frame.timestamp_ms + duration_ms(frame.payload))
-        self._echo.caller_said(frame.timestamp_ms, frame.payload)
+        self._line.add(frame.timestamp_ms, frame.payload)
         self._intake.put(frame)
         self._vad.feed(frame.timestamp_ms, frame.payload)
 
@@ -98,7 +100,7 @@ class SttSession:
             self._send(self._utterances.start(begin_ms))
             self._intake.put(Mark("begin", self._utterances.open or 0))
         elif isinstance(change, Stopped):
-            self._send(self._utterances.stop(change.t_ms))
+            self._send(self._utterances.stop(self._line.last_sound(change.t_ms)))
         elif not self._detector.speaking and self._utterances.unconfirmed(start_ms):
             self._send(self._utterances.stop(start_ms))
         if self._detector.voiced and (utterance := self._utterances.open) is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from services.stt.caller_line import CallerLine
 from services.stt.echo import STRETCH_MS, EchoGuard
 from services.stt.playout import LATEST_MS, Playout
 from services.stt.spectrum import HOP_MS, SILENT, likeness, spectrogram
@@ -30,7 +31,8 @@ def report(state: str, heard_ms: int = 0, generation: int = 1) -> Playback:
 
 def speaking(mulaw: bytes = AGENT) -> EchoGuard:
     """A guard for an agent who began to say `mulaw` at T0; all of it came at once, and marks come every 250 ms."""
-    guard = EchoGuard()
+
+    guard = EchoGuard(CallerLine())
     for start in range(0, len(mulaw), bytes_of(200)):
         guard.agent_said(piece(start // 8, mulaw[start : start + bytes_of(200)]))
     guard.agent_heard(report("started"), T0)
@@ -44,7 +46,7 @@ def judgements(guard: EchoGuard, line: bytes, until_ms: int, wobble_ms: float = 
     loud_enough = loud > 0.25 * np.sqrt((pcm[np.abs(pcm) > 100] ** 2).mean())
     random = np.random.default_rng(3)
     for at_ms in range(0, min(duration_ms(line), until_ms), FRAME_MS):
-        guard.caller_said(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
+        guard.line.add(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
         end_ms = at_ms + FRAME_MS
         if end_ms % 250 < FRAME_MS and end_ms < duration_ms(AGENT):
             guard.agent_heard(report("playing", end_ms), T0 + end_ms / 1000 + random.uniform(0, wobble_ms) / 1000)
@@ -92,7 +94,8 @@ def test_echo_that_a_room_has_smeared_is_known_at_the_delay_it_had_before() -> N
 
 
 def test_nothing_is_echo_while_the_agent_is_silent() -> None:
-    guard = EchoGuard()
+
+    guard = EchoGuard(CallerLine())
     assert not any(echo for _, echo in judgements(guard, AGENT, 1000))
 
 
@@ -107,7 +110,7 @@ def test_the_tail_of_a_cleared_reply_is_echo() -> None:
     guard = speaking()
     line = mixed((400, -10, AGENT[: bytes_of(1200)]))
     for at_ms in range(0, duration_ms(line), FRAME_MS):
-        guard.caller_said(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
+        guard.line.add(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
         if at_ms == 1200:
             guard.agent_heard(report("cleared", 1200), T0 + 1.2)
     assert guard.is_echo(1220, 1580, T0 + 1.58)
@@ -118,15 +121,15 @@ def test_what_the_caller_said_before_lost_frames_keeps_its_place() -> None:
     line = mixed((100, -10, AGENT))
     for at_ms in range(0, 2000, FRAME_MS):
         if not 600 <= at_ms < 900:
-            guard.caller_said(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
+            guard.line.add(at_ms, line[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
     assert guard.is_echo(1200, 1800, T0 + 1.8)
 
 
 def test_a_line_that_begins_anew_forgets_the_one_before() -> None:
     guard = speaking()
     for at_ms in range(0, 2000, FRAME_MS):
-        guard.caller_said(at_ms, AGENT[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
-    guard.caller_said(0, silence(FRAME_MS))
+        guard.line.add(at_ms, AGENT[bytes_of(at_ms) : bytes_of(at_ms) + FRAME_BYTES])
+    guard.line.add(0, silence(FRAME_MS))
     assert not guard.is_echo(0, 320, T0 + 2.02)
 
 

@@ -1,0 +1,43 @@
+"""The newest audio of the caller's line, found by its place on the caller's timeline. Pure."""
+
+import numpy as np
+
+from shared.audio import FRAME_MS, SILENCE, bytes_of, decode, duration_ms
+
+_KEPT_MS = 3000
+_AUDIBLE = 200
+"""Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
+_TAIL_MS = 96
+"""So long after the last sound the VAD may still hear speech: three windows."""
+
+
+class CallerLine:
+    """What came from one caller, some seconds of it."""
+
+    def __init__(self) -> None:
+        """Nothing has come."""
+        self._audio = bytearray()
+        self._end_ms = 0
+
+    def add(self, timestamp_ms: int, mulaw: bytes) -> None:
+        """The next frame; lost ones count as silence, and a jump back is another line."""
+        missing_ms = timestamp_ms - self._end_ms
+        if missing_ms <= -FRAME_MS or missing_ms > _KEPT_MS:
+            self._audio.clear()
+        elif missing_ms >= FRAME_MS:
+            self._audio.extend(SILENCE * bytes_of(missing_ms))
+        self._audio.extend(mulaw)
+        self._end_ms = timestamp_ms + duration_ms(mulaw)
+        if len(self._audio) > 2 * bytes_of(_KEPT_MS):
+            del self._audio[: -bytes_of(_KEPT_MS)]
+
+    def before(self, to_ms: int, length_ms: int) -> bytes:
+        """The audio of `length_ms` that ends at `to_ms`, or as much of it as is kept."""
+        end = len(self._audio) - bytes_of(self._end_ms - to_ms)
+        return bytes(self._audio[max(0, end - bytes_of(length_ms)) : max(0, end)])
+
+    def last_sound(self, t_ms: int) -> int:
+        """Where the last sound ended that could be heard before `t_ms`, at which the VAD heard speech end."""
+        tail = self.before(t_ms, _TAIL_MS)
+        loud = np.flatnonzero(np.abs(decode(tail).astype(np.int32)) > _AUDIBLE)
+        return t_ms - duration_ms(tail[int(loud[-1]) + 1 :]) if len(loud) else t_ms
