@@ -56,6 +56,8 @@ class CallReport:
     turns: list[TurnReport] = field(default_factory=list)
     seconds: float = 0.0
     """From the first media stream to the hang-up."""
+    greeting_ms: float | None = None
+    """By ear: the first media stream open → first sample of the greeting played; None: there was none."""
     underruns: int = 0
     recording: tuple[bytes, bytes] = (b"", b"")
     failure: str = ""
@@ -119,6 +121,9 @@ class Conversation:
     async def _talk(self) -> None:
         caller = Caller(self._phone, self._setup.patience)
         await caller.hear_greeting()
+        playback = self._phone.playback
+        first = playback.first_audible(playback.started)
+        self.report.greeting_ms = None if first is None else (first - playback.started) * 1000
         for line in self._lines:
             mark = len(self._tap.messages)
             turn = await caller.say(line.mulaw)

@@ -77,6 +77,8 @@ def _summary(result: CallReport, cost: list[str], out: Path) -> None:
         report.tell(f"recording: {path} (left: caller, right: agent)")
     for line in cost:
         report.tell(line)
+    if result.greeting_ms is not None:
+        report.tell(f"the greeting was heard {result.greeting_ms:.0f} ms after the line opened")
     if result.underruns:
         report.tell(f"the agent stuttered {result.underruns} times")
     right = sum(turn.verdict.right for turn in result.turns)

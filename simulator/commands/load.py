@@ -86,6 +86,8 @@ def _summary(results: list[CallReport]) -> bool:
     right = sum(not result.reasons for result in results)
     answered = sum(bool(result.turns) and all(turn.turn.latency_ms for turn in result.turns) for result in results)
     report.tell(f"calls: {len(results)}, answered: {answered}, all right: {right}")
+    greetings = [result.greeting_ms for result in results if result.greeting_ms is not None]
+    report.spread("greeting", greetings, "calls")
     report.spread("by ear", [turn.turn.latency_ms for turn in turns if turn.turn.latency_ms is not None])
     for part in report.PARTS:
         report.spread(part, [report.split(timing)[part] for timing in timings])
