@@ -12,7 +12,8 @@ from functools import cache
 import espeakng_loader
 import numpy as np
 
-from shared.audio import bytes_of, decode, encode
+from shared.audio import bytes_of, encode
+from shared.loudness import first_audible, last_audible
 
 _SYNCHRONOUS = 2
 _CHARS_UTF8 = 1
@@ -101,10 +102,10 @@ def speak(text: str, voice: str = "en-us", words_per_minute: int = 165) -> Speec
     return Speech(encode(samples, rate) if len(samples) else b"", tuple(words))
 
 
-def trim(mulaw: bytes, threshold: int = 200, keep_ms: int = 20) -> bytes:
+def trim(mulaw: bytes, keep_ms: int = 20) -> bytes:
     """`mulaw` without the silence before and after it, but for `keep_ms` on each side."""
-    loud = np.flatnonzero(np.abs(decode(mulaw).astype(np.int32)) > threshold)
-    if len(loud) == 0:
+    first, last = first_audible(mulaw), last_audible(mulaw)
+    if first is None or last is None:
         return b""
     keep = bytes_of(keep_ms)
-    return mulaw[max(0, int(loud[0]) - keep) : int(loud[-1]) + keep]
+    return mulaw[max(0, first - keep) : last + keep]

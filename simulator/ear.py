@@ -3,23 +3,14 @@
 It compares sounds, not texts: a phrase is known when it was rendered before with the same voice.
 """
 
-import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from shared import espeak
-from shared.audio import RATE, SILENCE, bytes_of, decode
+from shared.audio import SILENCE, bytes_of
+from shared.mel import BANDS, FRAME, HOP, HOP_MS, Array, energies
 
-Array = npt.NDArray[np.float32]
-
-HOP_MS = 10
-_HOP, _FRAME = RATE * HOP_MS // 1000, 256
-"""Frames of 32 ms: they smear away where between two frames a sound begins."""
-_BANDS = 20
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 3600.0
 _FLOOR = 3e-7
 """Energy of a band, full scale = 1, below which it counts as silence: about the noise of μ-law."""
@@ -54,24 +45,9 @@ class Heard:
     score: float
 
 
-@cache
-def _filters() -> Array:
-    """Triangular bands, equally wide on the mel scale (O'Shaughnessy 1987: 2595 log10(1 + f / 700))."""
-    lowest, highest = (2595 * math.log10(1 + hertz / 700) for hertz in (_LOWEST_HZ, _HIGHEST_HZ))
-    mel = np.linspace(lowest, highest, _BANDS + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)
-    frequencies = np.arange(_FRAME // 2 + 1) * RATE / _FRAME
-    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising, falling = (frequencies - low) / (middle - low), (high - frequencies) / (high - middle)
-    return np.asarray(np.maximum(0, np.minimum(rising, falling)).T, dtype=np.float32)
-
-
 def spectrogram(mulaw: bytes) -> Array:
     """Log band energies of `mulaw`, one row for each 10 ms; silence is 0."""
-    samples = decode(mulaw.ljust(_FRAME, SILENCE)).astype(np.float32) / 32768
-    frames = sliding_window_view(samples, _FRAME)[::_HOP] * np.hanning(_FRAME).astype(np.float32)
-    power = np.abs(np.fft.rfft(frames)).astype(np.float32) ** 2 / _FRAME
-    return np.log(np.maximum(power @ _filters(), _FLOOR) / _FLOOR)
+    return np.log(np.maximum(energies(mulaw.ljust(FRAME, SILENCE), _LOWEST_HZ, _HIGHEST_HZ), _FLOOR) / _FLOOR)
 
 
 def _place(said: Array, audio: Array) -> int:
@@ -81,7 +57,7 @@ def _place(said: Array, audio: Array) -> int:
     size = 1 << (length + len(audio) - 1).bit_length()
     product = np.fft.rfft(audio, size, axis=0) * np.conj(np.fft.rfft(centred, size, axis=0))
     dot = np.fft.irfft(product.sum(axis=1), size)[: len(audio) - length + 1]
-    sums = np.cumsum(np.vstack([np.zeros((1, _BANDS)), audio]), axis=0)
+    sums = np.cumsum(np.vstack([np.zeros((1, BANDS)), audio]), axis=0)
     squares = np.cumsum(np.concatenate([[0.0], (audio.astype(np.float64) ** 2).sum(axis=1)]))
     means = (sums[length:] - sums[:-length]) / length
     energy = squares[length:] - squares[:-length] - length * (means**2).sum(axis=1)
@@ -93,7 +69,7 @@ def _by_pieces(said: Array, audio: Array, place: int) -> Array:
     """For each piece of `said`, its best cosine with `audio` near where it should be."""
     length = len(said)
     mean = audio[place : place + length].mean(axis=0)
-    pad = np.zeros((_SLACK, _BANDS), dtype=np.float32)
+    pad = np.zeros((_SLACK, BANDS), dtype=np.float32)
     around = np.vstack([pad, audio, pad])[place : place + length + 2 * _SLACK] - mean
     centred = said - said.mean(axis=0)
     size = min(_PIECE, length)
@@ -115,7 +91,7 @@ def _score(said: Array, audio: Array, place: int) -> float:
 
 def _match(said: Array, audio: Array) -> Match:
     if len(audio) < len(said):
-        audio = np.vstack([audio, np.zeros((len(said) - len(audio), _BANDS), dtype=np.float32)])
+        audio = np.vstack([audio, np.zeros((len(said) - len(audio), BANDS), dtype=np.float32)])
     place = _place(said, audio)
     return Match(_score(said, audio, place), place * HOP_MS)
 
@@ -145,11 +121,11 @@ class PhraseBook:
     def recognise(self, mulaw: bytes) -> Heard | None:
         """The known phrase that `mulaw` says from its beginning to its end, or None."""
         trimmed = espeak.trim(mulaw)
-        if len(trimmed) < _FRAME:
+        if len(trimmed) < FRAME:
             return None
         margin = bytes_of(5 * HOP_MS)
         audio = spectrogram(trimmed.rjust(len(trimmed) + margin, SILENCE).ljust(len(trimmed) + 2 * margin, SILENCE))
-        frames = len(trimmed) // _HOP
+        frames = len(trimmed) // HOP
         tolerance = max(_LENGTH_TOLERANCE_MS // HOP_MS, frames // 20)
         best: Heard | None = None
         for text, said in self._phrases:

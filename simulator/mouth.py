@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE
-from simulator.playback import audible
+from shared.loudness import audible
 from simulator.wire import SILENT_FRAME
 
 _FRAME_S = FRAME_MS / 1000

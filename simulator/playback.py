@@ -7,30 +7,15 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from shared.audio import RATE, SILENCE, decode
+from shared.audio import RATE, SILENCE
+from shared.loudness import audible, last_audible
 
-AUDIBLE = 200
-"""Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
 MID_REPLY_S = 0.7
 """A buffer that ran dry and went on within this time stuttered; after a longer gap something new began."""
 REST_S = 0.3
 """A shorter silence is part of what is being said."""
 _REST = round(REST_S * RATE)
-
-_LOUD = np.abs(decode(bytes(range(256))).astype(np.int32)) > AUDIBLE
-
-
-def audible(mulaw: bytes | bytearray) -> npt.NDArray[np.bool_]:
-    """Which samples of `mulaw` can be heard."""
-    return _LOUD[np.frombuffer(mulaw, dtype=np.uint8)]
-
-
-def last_audible(mulaw: bytes | bytearray) -> int | None:
-    """The index of the last sample of `mulaw` that can be heard."""
-    loud = np.flatnonzero(audible(mulaw))
-    return int(loud[-1]) if len(loud) else None
 
 
 @dataclass(frozen=True, slots=True)

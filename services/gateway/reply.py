@@ -4,13 +4,10 @@ from collections import deque
 from itertools import takewhile
 from typing import NamedTuple
 
-import numpy as np
-
-from shared.audio import RATE, decode
+from shared.audio import RATE
+from shared.loudness import first_audible
 from shared.messages import AudioOut
 
-AUDIBLE = 200
-"""Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
 _LONGEST_WORD_MS = 2000
 """Audio without text is kept for so long, in case that it begins a word. A reply may have no text at all."""
 
@@ -29,12 +26,6 @@ class _Piece(NamedTuple):
     text: str
     start_ms: int
     end_ms: int
-
-
-def _first_audible(mulaw: bytes) -> int | None:
-    """The index of the first sample that can be heard."""
-    loud = np.flatnonzero(np.abs(decode(mulaw).astype(np.int32)) > AUDIBLE)
-    return int(loud[0]) if len(loud) else None
 
 
 class Reply:
@@ -95,7 +86,7 @@ class Reply:
         self.complete = piece.last
         if piece.payload and not self.moments:
             self.moments = {"asked_at": piece.asked_at, "synthesized_at": piece.at, "received_at": now}
-        if self._audible_ms is None and (first := _first_audible(piece.payload)) is not None:
+        if self._audible_ms is None and (first := first_audible(piece.payload)) is not None:
             self._audible_ms = (start + first) * 1000 / RATE
         self._waiting.append(_Piece(piece.payload, piece.text, start * 1000 // RATE, self._end_ms))
         self._settle()

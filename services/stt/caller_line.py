@@ -1,12 +1,9 @@
 """The newest audio of the caller's line, found by its place on the caller's timeline. Pure."""
 
-import numpy as np
-
-from shared.audio import FRAME_MS, SILENCE, bytes_of, decode, duration_ms
+from shared.audio import FRAME_MS, SILENCE, bytes_of, duration_ms
+from shared.loudness import last_audible
 
 _KEPT_MS = 3000
-_AUDIBLE = 200
-"""Samples (16 bit) louder than this can be heard; the same as `shared.espeak.trim` keeps."""
 _TAIL_MS = 96
 """So long after the last sound the VAD may still hear speech: three windows."""
 
@@ -39,5 +36,5 @@ class CallerLine:
     def last_sound(self, t_ms: int) -> int:
         """Where the last sound ended that could be heard before `t_ms`, at which the VAD heard speech end."""
         tail = self.before(t_ms, _TAIL_MS)
-        loud = np.flatnonzero(np.abs(decode(tail).astype(np.int32)) > _AUDIBLE)
-        return t_ms - duration_ms(tail[int(loud[-1]) + 1 :]) if len(loud) else t_ms
+        last = last_audible(tail)
+        return t_ms if last is None else t_ms - duration_ms(tail[last + 1 :])

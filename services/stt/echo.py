@@ -2,8 +2,9 @@
 
 from services.stt.caller_line import CallerLine
 from services.stt.playout import Playout
-from services.stt.spectrum import HOP_MS, likeness, spectrogram
+from services.stt.spectrum import likeness, spectrogram
 from shared.audio import RATE, bytes_of
+from shared.mel import HOP_MS
 from shared.messages import AudioOut, Playback
 
 STRETCH_MS = 320

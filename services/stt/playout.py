@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.stt.spectrum import FRAME, HOP, HOP_MS, Array, silence, spectrogram
+from services.stt.spectrum import silence, spectrogram
 from shared.audio import SILENCE, bytes_of
+from shared.mel import FRAME, HOP, HOP_MS, Array
 from shared.messages import AudioOut, Playback
 
 LATEST_MS = 700

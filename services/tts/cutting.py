@@ -4,17 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
 from services.tts.captions import Captions
-from shared.audio import RATE, bytes_of, decode
+from shared.audio import RATE, bytes_of
 from shared.espeak import Speech
+from shared.loudness import last_audible
 
 LONGEST = bytes_of(250)
 _SHORTEST = bytes_of(100)
 """Words that are over sooner travel with the next one: each piece costs a mark."""
-_QUIET = 200
-"""Samples below this are the silence after the last word."""
 _KEEP = bytes_of(20)
 
 
@@ -48,8 +45,8 @@ def _far_enough(ends: Iterable[int], begin: int) -> Iterator[int]:
 
 
 def _without_tail(mulaw: bytes) -> bytes:
-    loud = np.flatnonzero(np.abs(decode(mulaw).astype(np.int32)) > _QUIET)
-    return mulaw[: int(loud[-1]) + _KEEP] if len(loud) else b""
+    last = last_audible(mulaw)
+    return b"" if last is None else mulaw[: last + _KEEP]
 
 
 def _word_starts(speech: Speech, text: str, length: int) -> Iterator[tuple[int, int]]:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.audio import RATE
+from shared.loudness import last_audible
 from shared.messages import AudioOut
 from shared.phrases import normalize
-from simulator.playback import last_audible
 
 _PROBE = RATE * 40 // 1000
 """So much speech, byte for byte the same, is not found in another place of a reply by chance."""

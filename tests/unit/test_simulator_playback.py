@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shared.audio import RATE, SILENCE, bytes_of, encode
-from simulator.playback import Playback, last_audible
+from shared.loudness import last_audible
+from simulator.playback import Playback
 
 START = 1000.0
 

@@ -1,7 +1,7 @@
 from services.stt.caller_line import CallerLine
 from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, bytes_of
 from shared.espeak import speak, trim
-from simulator.playback import last_audible
+from shared.loudness import last_audible
 
 SAID = trim(speak("what are your opening hours", "en-us", 165).mulaw)
 

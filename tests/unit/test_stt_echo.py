@@ -8,9 +8,10 @@ import pytest
 from services.stt.caller_line import CallerLine
 from services.stt.echo import STRETCH_MS, EchoGuard
 from services.stt.playout import LATEST_MS, Playout
-from services.stt.spectrum import HOP_MS, SILENT, likeness, spectrogram
+from services.stt.spectrum import SILENT, likeness, spectrogram
 from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of, decode, duration_ms, encode
 from shared.espeak import speak, trim
+from shared.mel import HOP_MS
 from shared.messages import AudioOut, Playback
 from tests.stt_booth import mixed, noisy, silence
 
