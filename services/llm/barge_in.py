@@ -20,16 +20,25 @@ def listens(utterance: Utterance, profile: BargeInProfile) -> bool:
     return wording.consists_of(utterance.text, profile.backchannels)
 
 
+def alarms(said: Sequence[Utterance], profile: BargeInProfile) -> bool:
+    """Whether the reply must pause until it is known what `said` is: enough voice, or a stop word."""
+    return any(utterance.sustained for utterance in said) or _stops(said, profile)
+
+
+def _stops(said: Sequence[Utterance], profile: BargeInProfile) -> bool:
+    return any(wording.contains(utterance.text, profile.stop_words) for utterance in said)
+
+
 def confirmed_at(said: Sequence[Utterance], profile: BargeInProfile, *, audible: bool) -> float | None:
     """When `said` is an interruption if the caller goes on: 0 for at once, None for not with these words.
 
-    A reply that is not `audible` yet gives way to any word.
+    A reply that is not `audible` yet gives way to any word. A stop word counts when the recogniser is sure of it.
     """
-    text = " ".join(utterance.text for utterance in said)
-    if not text:
+    if not said:
         return None
-    count = len(wording.words(text))
-    if count >= (profile.min_words if audible else 1) or wording.contains(text, profile.stop_words):
+    count = sum(len(wording.words(utterance.text)) for utterance in said)
+    sure = [utterance for utterance in said if utterance.finals or utterance.stable]
+    if count >= (profile.min_words if audible else 1) or _stops(sure, profile):
         return 0.0
     confirm_s = profile.confirm_ms / 1000
     if any(u.ended_at is not None and u.ended_at - u.began_at >= confirm_s for u in said):

@@ -154,8 +154,8 @@ class Turns:
         confirmed_at = _NOW if self._keys else barge_in.confirmed_at(self._relevant, profile, audible=reply.audible)
         if confirmed_at is not None:
             yield confirmed_at, self._interrupt
-        alarmed = any(utterance.sustained for utterance in self._caller.utterances)
-        if alarmed and reply.paused_at is None and reply.alarms < _FALSE_ALARMS:
+        paused = reply.paused_at is not None or reply.alarms >= _FALSE_ALARMS
+        if not paused and barge_in.alarms(self._caller.utterances, profile):
             yield _NOW, self._pause
 
     @property

@@ -292,10 +292,11 @@ INTERRUPTIONS: dict[str, tuple[list[Heard], list[Done]]] = {
             started(0),
             sustained(260),
             partial(480, "no"),
+            partial(600, "no I"),
             stopped(900, ended_ms=800),
             final(950, "no I want a table"),
         ],
-        [(260, "pause"), (480, "!"), (1300, "no I want a table")],
+        [(260, "pause"), (600, "!"), (1300, "no I want a table")],
     ),
     "two words that are no stop words": (
         [started(0), sustained(260), partial(480, "where"), partial(490, "where are"), stopped(900, ended_ms=800)],
@@ -313,9 +314,13 @@ INTERRUPTIONS: dict[str, tuple[list[Heard], list[Done]]] = {
         [started(0), sustained(260), partial(400, "for"), stopped(580, ended_ms=350), final(600, "")],
         [(260, "pause"), (600, "resume")],
     ),
-    "a stop word is enough": (
-        [started(0), sustained(260), partial(300, "stop"), stopped(624, ended_ms=400), final(700, "stop")],
-        [(260, "pause"), (300, "!"), (900, "stop")],
+    "a stop word pauses, and is enough when it is sure": (
+        [started(0), partial(200, "stop"), partial(450, "stop"), stopped(624, ended_ms=400), final(700, "stop")],
+        [(200, "pause"), (450, "!"), (900, "stop")],
+    ),
+    "a hum that was taken for a stop word": (
+        [started(0), partial(200, "no"), partial(450, "hold"), stopped(624, ended_ms=400), final(700, "")],
+        [(200, "pause"), (700, "resume")],
     ),
     "a cough: the reply goes on as soon as that is known": (
         [started(0), sustained(260), stopped(600, ended_ms=380), final(700, "")],
@@ -392,7 +397,7 @@ INTERRUPTIONS: dict[str, tuple[list[Heard], list[Done]]] = {
         [(1200, "ok")],
     ),
     "the end of another reply means nothing": (
-        [playback(0, 0, "finished"), playback(20, 1, "playing"), started(30), partial(100, "stop")],
+        [playback(0, 0, "finished"), playback(20, 1, "playing"), started(30), partial(100, "stop it")],
         [(100, "!")],
     ),
     "it ends while it is paused": (
@@ -570,7 +575,7 @@ def test_a_sound_without_words_is_no_reason_to_wait_for_ever() -> None:
 
 def test_an_interruption_without_words_is_asked_about_soon() -> None:
     turns = speaking(silence=SilenceProfile(reprompt_s=20))
-    said = [started(0), partial(300, "no"), stopped(700, ended_ms=500), final(800, "")]
+    said = [started(0), partial(300, "no no"), stopped(700, ended_ms=500), final(800, "")]
     assert hold(turns, *said) == [(300, "!"), (3300, "says Are you still there?")]
 
 
