@@ -14,7 +14,7 @@ import pocketsphinx
 MODEL = Path(pocketsphinx.get_model_path()) / "en-us"
 
 NOISES: Mapping[str, tuple[str, ...]] = {
-    "_ah": ("AH", "AA", "EH", "ER", "OW"),
+    "_ah": ("AH", "AA", "EH", "ER", "OW", "DH AE F", "DH AE"),
     "_mm": ("M", "AH M", "UH M", "HH M", "IH M", "N"),
 }
 """Words that mean nothing: a cough or a hum is heard as one of them, and not as the nearest word that means something.
