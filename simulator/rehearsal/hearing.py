@@ -15,6 +15,8 @@ from shared.phrases import normalize
 _PROBE = RATE * 40 // 1000
 """So much speech, byte for byte the same, is not found in another place of a reply by chance."""
 _STEP = RATE * 10 // 1000
+_IN_FLIGHT_MS = 60
+"""The platform cannot know that a word was over if its mark was still on the way when the carrier was cleared."""
 LOST_MS = 40.0
 """More audible speech than this that was never played is a lost sound."""
 
@@ -159,6 +161,11 @@ class Hearing:
     def words(self) -> float:
         """How many of its words were heard."""
         return self.rendered.words_until(self.position)
+
+    @property
+    def surely(self) -> float:
+        """How many of them the platform can have learnt of."""
+        return self.rendered.words_until(max(0, self.position - RATE * _IN_FLIGHT_MS // 1000))
 
     @property
     def complete(self) -> bool:

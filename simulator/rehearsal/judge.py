@@ -121,7 +121,7 @@ def true_to_the_ear(reply: TranscriptAgent, hearing: Hearing, clears: Sequence[f
     told, rendered = normalize(reply.text).split(), hearing.rendered.words
     if rendered[: len(told)] != told:
         yield f"the platform says {reply.text!r}, but the voice said {' '.join(rendered)!r}"
-    elif reply.interrupted and abs(len(told) - hearing.words) > _SAME_WORD:
+    elif reply.interrupted and not hearing.surely - _SAME_WORD <= len(told) <= hearing.words + _SAME_WORD:
         yield f"the platform says that {len(told)} words were heard, the carrier played {hearing.words:.1f}"
     elif not reply.interrupted and not hearing.complete:
         yield f"the reply was not played to its end, only {hearing.words:.1f} of {len(rendered)} words"
