@@ -27,6 +27,7 @@ LOOK_MS = 60
         ("no wait", "no wait", "no wait"),
         ("uh-huh", "uh-huh", "uh-huh"),
         ("stop a", "uh-huh", "uh-huh"),
+        ("stop", "uh-huh", "uh-huh"),
         ("yep", "yes", "yes"),
         ("", "no", "no"),
         ("no for", "no", "no"),

@@ -68,7 +68,7 @@ async def test_an_assent_is_understood_as_some_backchannel(text: str) -> None:
 
 
 @pytest.mark.parametrize("voice", ["en-us", "en-gb-x-rp", "en-us+f3"])
-@pytest.mark.parametrize("text", ["no wait where are you located", "stop what are your opening hours"])
+@pytest.mark.parametrize("text", ["no wait where are you located", "wait thank you goodbye"])
 async def test_a_sentence_after_stop_words_is_understood_with_them(text: str, voice: str) -> None:
     final, interims = await heard(said(text, voice))
     assert final == text
@@ -139,5 +139,5 @@ def test_up_to_two_stop_words_stand_before_a_sentence_and_backchannels_alone() -
 def test_an_interjection_is_pronounced_by_hand_by_the_dictionary_or_word_by_word() -> None:
     assert "AH HH AH T" in sounds_of_interjection("uh-huh")
     assert sounds_of_interjection("Excuse me") == ("IH K S K Y UW S M IY", "IH K S K Y UW Z M IY")
-    assert sounds_of_interjection("stop-it") == ("S T AA P IH T",)
+    assert sounds_of_interjection("stop-it") == ("S T AA P IH T", "S T AO P IH T")
     assert sounds_of_interjection("ah") == sounds_of_interjection("hm") == ()

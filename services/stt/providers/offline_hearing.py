@@ -44,8 +44,8 @@ def _interjects(language: Language, grammar: list[str], free: list[str]) -> bool
         return False
     if free[0] in language.stop_words:
         return grammar[:1] in ([], free)
-    # One backchannel is as good as another, but not a single other word: that was a noise.
-    return len(grammar) > 1 or (grammar != [] and grammar[0] in language.backchannels)
+    # The grammar may have taken it for other words, but a single word of a sentence was a noise.
+    return len(grammar) > 1 or (grammar != [] and grammar[0] in language.interjections)
 
 
 def _without_doubtful_stop_words(language: Language, words: list[str], free: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ NOISES: Mapping[str, tuple[str, ...]] = {
 }
 """Words that mean nothing: a cough or a hum is heard as one of them, and not as the nearest word that means something.
 
-Without AO, which is most of "stop".
+With what a hiss has in common with "that", and without AO, which is most of "stop".
 """
 
 _BY_HAND: Mapping[str, tuple[str, ...]] = {
@@ -28,9 +28,10 @@ _BY_HAND: Mapping[str, tuple[str, ...]] = {
     "yeah": ("Y EH", "IY AE", "IY AO"),
     "okay": ("AH K EY", "AH G EY", "OW G EY", "L K EY"),
     "no": ("N EH UW", "N ER UW"),
-    "hold": ("HH OW L",),
+    "hold": ("HH OW L", "HH EH L D"),
     "goodbye": ("G UH B AY", "TH UH F AY", "UH B AY"),
     "sure": ("SH AO", "SH UH OW"),
+    "stop": ("S T AO P",),
 }
 """What CMUdict does not have, and what the model hears when voices other than the American one say it."""
 _SPOKEN = re.compile(r"[a-z0-9' -]+")
