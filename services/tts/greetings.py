@@ -56,6 +56,7 @@ class Greetings:
     def __init__(self) -> None:
         """None is known yet."""
         self._recent: OrderedDict[str, Recording] = OrderedDict()
+        self._storing: set[asyncio.Task[None]] = set()
 
     async def find(self, channel: CallChannel, key: str, text: str) -> Recording | None:
         """The recording of `text` at `key`, if there is one that can be played and the broker gives it soon."""
@@ -76,9 +77,14 @@ class Greetings:
             self._remember(key, recording)
         return recording
 
-    async def keep(self, channel: CallChannel, key: str, recording: Recording) -> None:
-        """Store `recording` at `key`, for all workers if the broker takes it."""
+    def keep(self, channel: CallChannel, key: str, recording: Recording) -> None:
+        """Store `recording` at `key`, for all workers if the broker takes it; beside the call, which may end first."""
         self._remember(key, recording)
+        task = asyncio.create_task(self._store(channel, key, recording))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, channel: CallChannel, key: str, recording: Recording) -> None:
         try:
             await (await channel.objects(STORE, KEEP_S)).put(key, encode(recording))
         except BusError as error:

@@ -133,7 +133,7 @@ class TtsSession:
         """The synthesizer's listener."""
         if piece.generation == PREPARED:
             if self._greeting.add(piece):
-                self._call.spawn(self._greetings.keep(self._call.channel, self._key, self._greeting.recording))
+                self._greetings.keep(self._call.channel, self._key, self._greeting.recording)
             if self._reply.greets:
                 await self._greet()
         elif piece.generation == self._reply.generation:

@@ -137,8 +137,8 @@ async def test_pieces_end_where_words_end(voice: Synthesizer, ear: Ear) -> None:
     for piece in (await ear.reply(1))[:-1]:
         chars, end_ms = chars + len(piece.text), end_ms + duration_ms(piece.mulaw)
         if piece.text and chars < len(ADDRESS):
-            # A vendor's word is over before the space that follows it.
-            assert begins_ms[chars] - 100 < end_ms <= begins_ms[chars] + 1
+            # A vendor's word is over before the space that follows it; espeak-ng's times vary by some 10 ms.
+            assert begins_ms[chars] - 100 < end_ms <= begins_ms[chars] + 20
 
 
 async def test_a_word_shares_its_piece_only_if_it_is_short(voice: Synthesizer, ear: Ear) -> None:
