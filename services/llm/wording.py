@@ -8,7 +8,7 @@ from functools import lru_cache
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _MARKER = re.compile(r"\[[^\]]*\]")
 """What a recogniser writes for sounds: `[unintelligible]`."""
-_TRAILING = frozenset(("and", "or", "but", "so", "because", "if", "um", "uh", "erm", "the", "a", "an", "my", "to"))
+_TRAILING = frozenset(("and", "or", "but", "so", "because", "if", "um", "uh", "the", "a", "an", "my", "to", "like"))
 """A sentence that ends so goes on."""
 _DIGITS = frozenset(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "oh"))
 _NUMBER_GOES_ON = frozenset(("point", "dash", "double", "triple", "hundred", "thousand"))

@@ -168,12 +168,12 @@ CALLS: dict[str, tuple[list[Heard], list[Done]]] = {
         [
             started(0),
             stopped(1200, ended_ms=1000),
-            final(1250, "I would like"),
+            final(1250, "I want a table"),
             started(1600, 2),
             stopped(2300, 2, ended_ms=2200),
-            final(2350, "to book a table", 2),
+            final(2350, "for four", 2),
         ],
-        [(1500, "I would like"), (2350, "!"), (2700, "to book a table")],
+        [(1500, "I want a table"), (2350, "!"), (2700, "for four")],
     ),
     "the first of two finals is still missing: wait for it": (
         [
