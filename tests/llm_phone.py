@@ -95,10 +95,6 @@ class Phone:
         self._unread = [message for message in self._unread if message not in read]
         return end, [piece for piece in read if piece.generation == end.generation]
 
-    def seen(self, kind: type[M]) -> list[M]:
-        """The messages of `kind` that came and were not looked at."""
-        return [message for message in self._unread if isinstance(message, kind)]
-
     async def start(self) -> None:
         await self._gateway.send(STARTED)
 

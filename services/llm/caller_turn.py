@@ -14,8 +14,6 @@ class Utterance:
 
     number: int
     began_at: float
-    over_agent: bool
-    """The agent was to be heard when it began."""
     finals: list[str] = field(default_factory=list)
     partial: str = ""
     stable: bool = False
@@ -88,7 +86,7 @@ class CallerTurn:
         """Whether the caller makes speech sounds now."""
         return any(utterance.ended_at is None for utterance in self._utterances.values())
 
-    def hear(self, event: SpeechEvent, now: float, *, over_agent: bool) -> bool:
+    def hear(self, event: SpeechEvent, now: float) -> bool:
         """Something new about the caller's speech; False when it belongs to a turn that was committed."""
         if (event.epoch, event.utterance) <= self._committed:
             return False
@@ -96,7 +94,7 @@ class CallerTurn:
         key = (event.epoch, event.utterance)
         if key not in self._utterances:
             began_at = event.began_at if isinstance(event, SpeechStarted) and event.began_at else now
-            self._utterances[key] = Utterance(event.utterance, min(began_at, now), over_agent)
+            self._utterances[key] = Utterance(event.utterance, min(began_at, now))
         self._utterances[key].hear(event, now)
         self._utterances = {key: heard for key, heard in self._utterances.items() if not heard.void}
         return True

@@ -23,8 +23,6 @@ Deadline = tuple[float, Callable[[float], list[Action]]]
 
 _NOW = 0.0
 """A deadline that has passed."""
-_ECHO_S = 0.6
-"""How long after the agent's last word its echo may come back."""
 _AGENT_WORDS = 120
 _FALSE_ALARMS = 2
 """So often a sound may pause one reply; on a noisy line only words count then."""
@@ -61,7 +59,7 @@ class Turns:
         self._keys = Keys()
         self._reply: _Reply | None = None
         self._agent_words: deque[str] = deque(maxlen=_AGENT_WORDS)
-        self._free_at = -_ECHO_S
+        self._free_at = 0.0
         """When the last reply was over."""
         self._silence = Silence()
         self._long_turns = 0
@@ -92,8 +90,7 @@ class Turns:
         elif isinstance(event, Digit):
             self._keys.press(event.digit, self.profile.digits, now)
         else:
-            audible = self._reply is not None and self._reply.audible
-            self._caller.hear(event, now, over_agent=audible or now - self._free_at < _ECHO_S)
+            self._caller.hear(event, now)
         return self.tick(now) + self._speculate()
 
     def tick(self, now: float) -> list[Action]:
@@ -164,10 +161,14 @@ class Turns:
         return [u for u in self._caller.utterances if wording.has_content(u.text) and not self._ignores(u)]
 
     def _ignores(self, utterance: Utterance) -> bool:
-        """The agent's echo, and what a listener says, or only utters, while the agent speaks."""
-        if utterance.over_agent and wording.is_echo(utterance.text, list(self._agent_words)):
-            return True
-        return self._reply is not None and barge_in.listens(utterance, self.profile.barge_in)
+        """While the agent speaks: what a listener says, or only utters, and the agent's words coming back.
+
+        After the reply the same words are an answer: callers repeat what they agree to.
+        """
+        if self._reply is None:
+            return False
+        echo = wording.is_echo(utterance.text, list(self._agent_words))
+        return echo or barge_in.listens(utterance, self.profile.barge_in)
 
     @property
     def _nothing_said(self) -> bool:

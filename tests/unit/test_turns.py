@@ -413,6 +413,16 @@ INTERRUPTIONS: dict[str, tuple[list[Heard], list[Done]]] = {
         ],
         [],
     ),
+    "the caller repeats the agent's words as it ends: an answer": (
+        [
+            started(0),
+            partial(300, "every day of the week"),
+            playback(400, 1, "finished"),
+            stopped(1200, ended_ms=1000),
+            final(1300, "every day of the week"),
+        ],
+        [(1500, "every day of the week")],
+    ),
     "a sound that nobody understands is an interruption when it is long": (
         [started(0), sustained(260), stopped(1300, ended_ms=1100), final(1400, "[unintelligible]")],
         [(260, "pause"), (1400, "!"), (1600, "[unintelligible]")],
