@@ -9,11 +9,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PORT ?= $(or $(shell sed -n 's/^PORT=//p' .env 2>/dev/null),8080)
 SCALE ?= stt=1
+GATEWAYS ?= 1
 URL ?=
+LEVELS ?=
+JSON ?=
+PLOT ?=
 CALLS ?= 20
 COUNT ?= 100
 
-.PHONY: help install call call-vendors scenarios interruptions load up down test test-containers check format image clean
+.PHONY: help install call call-vendors scenarios interruptions load bench chaos leaks up down test test-containers check format image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +47,21 @@ interruptions: install ## Interrupt the agent COUNT=100 times, cough as often, a
 load: install ## Place CALLS=20 simultaneous calls through the vendors' SDKs, each must get its own right answers
 	@python -m simulator load --calls $(CALLS) $(if $(URL),--url $(URL),--vendors standins)
 
-up: install ## Run the system in the foreground until Ctrl-C; SCALE=stt=3,tts=2 starts more workers
+bench: install ## Find how many calls one core holds and what each costs (a quarter of an hour); LEVELS=10,50 runs these; JSON=, PLOT=x.svg
+	@python -m simulator bench $(if $(LEVELS),--levels $(LEVELS)) $(if $(JSON),--json "$(JSON)") $(if $(PLOT),--plot "$(PLOT)")
+
+chaos: install ## Break a running system in every way under CALLS=10 calls, judge what they hear; FAULTS=stt-*,broker-* picks
+	@python -m simulator chaos $(if $(FAULTS),--faults "$(FAULTS)") $(if $(filter command,$(origin CALLS)),--calls $(CALLS))
+
+leaks: install ## Place COUNT=200 calls that end in every way, look for what is left of them
+	@python -m simulator leaks $(if $(filter command,$(origin COUNT)),--calls $(COUNT))
+
+up: install ## Run the system in the foreground until Ctrl-C; SCALE=stt=3,tts=2 starts more workers, GATEWAYS=2 more gateways
 	@python -m services.gateway --check
 	@mkdir -p .run
-	@honcho -e /dev/null export -a trunkline -u "$$(id -un)" -s /bin/sh -p $(PORT) -c $(SCALE) -t tools supervisord .run > /dev/null
-	@exec supervisord -c .run/trunkline.conf
+	@honcho -e /dev/null export -a trunkline -u "$$(id -un)" -s /bin/sh -p $(PORT) -c gateway=$(GATEWAYS),$(SCALE) -t tools supervisord .run > /dev/null
+	@[ -s .run/broker.env ] || (umask 077; python -m broker > .run/broker.env)
+	@set -a; . .run/broker.env; exec supervisord -c .run/trunkline.conf
 
 down: ## Stop what `make up` left behind and delete its data
 	@if [ -S .run/supervisord.sock ] && supervisorctl -c .run/trunkline.conf pid > /dev/null 2>&1; then \
@@ -60,7 +74,7 @@ down: ## Stop what `make up` left behind and delete its data
 	@echo "nothing is running, .run is gone"
 
 test: install ## Run all tests but those that need a Docker engine (under ten minutes)
-	@python -m pytest tests/unit tests/integration
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 test-containers: install ## Build the image, run docker-compose and place calls through it (needs a Docker engine)
 	@python -m pytest tests/containers

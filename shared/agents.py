@@ -20,8 +20,8 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SttProfile(_Part):
-    """How the agent hears. `provider` empty: the process's STT_PROVIDER."""
+class SttChoice(_Part):
+    """A provider that hears. `provider` empty: the process's STT_PROVIDER."""
 
     provider: Literal["", "offline", "deepgram"] = ""
     model: str = "nova-3"
@@ -31,28 +31,49 @@ class SttProfile(_Part):
     """Names and words that the provider should expect."""
 
 
-class LlmProfile(_Part):
-    """How the agent thinks. `provider` empty: the process's LLM_PROVIDER."""
+class SttProfile(SttChoice):
+    """How the agent hears."""
+
+    fallbacks: tuple[SttChoice, ...] = ()
+    """Tried in this order when the provider fails, also in mid-call."""
+
+
+class LlmChoice(_Part):
+    """A provider that thinks. `provider` empty: the process's LLM_PROVIDER."""
 
     provider: Literal["", "offline", "openai"] = ""
     model: str = "gpt-6-luna"
     temperature: float | None = Field(default=None, ge=0, le=2)
     reasoning_effort: str | None = "none"
     """Not sent when null; the vendor takes tools (to end a call) with "none" only, and answers at once then."""
+
+
+class LlmProfile(LlmChoice):
+    """How the agent thinks."""
+
+    fallbacks: tuple[LlmChoice, ...] = ()
+    """Tried in this order when the provider fails, also in mid-call."""
     max_reply_chars: int = Field(default=300, ge=20, le=4000)
     """A reply ends at the last sentence that fits: nobody listens to an essay on the phone."""
     max_memory_turns: int = Field(default=40, ge=2, le=400)
     """Only the newest messages of the conversation go to the model and into memory."""
 
 
-class TtsProfile(_Part):
-    """How the agent sounds. `provider` empty: the process's TTS_PROVIDER."""
+class TtsChoice(_Part):
+    """A provider that speaks. `provider` empty: the process's TTS_PROVIDER."""
 
     provider: Literal["", "offline", "elevenlabs"] = ""
     model: str = "eleven_flash_v2_5"
     voice: str = ""
     """The provider's name or id of the voice; empty: the provider's default."""
     speed: float = Field(default=1.0, ge=0.5, le=2.0)
+
+
+class TtsProfile(TtsChoice):
+    """How the agent sounds."""
+
+    fallbacks: tuple[TtsChoice, ...] = ()
+    """Tried in this order when the provider fails, also in mid-call."""
 
 
 class AgentProfile(_Part):

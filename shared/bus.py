@@ -39,7 +39,11 @@ class Subscription(Protocol):
 
 
 class Bucket(Protocol):
-    """One key-value bucket."""
+    """One key-value bucket. Each change is a message on `$KV.<bucket>.<key>`: the value, or nothing for a delete.
+
+    While the broker chooses a new leader for the bucket (some seconds after the loss of a node) reads go on and writes
+    wait; a write is done once at most. All methods raise Disconnected when that takes too long.
+    """
 
     async def get(self, key: str) -> tuple[bytes, int] | None:
         """The value of `key` and its revision, or None."""
@@ -77,6 +81,13 @@ class Bus(Protocol):
     def connected(self) -> bool:
         """Whether the broker can be reached now."""
 
+    @property
+    def gaps(self) -> int:
+        """How often the broker was lost and found again: messages for this process may have been lost each time.
+
+        Grows when the process hears everything again.
+        """
+
     async def publish(self, subject: str, payload: bytes) -> None:
         """Send to whoever listens now; waits in a buffer during a reconnect."""
 
@@ -84,7 +95,10 @@ class Bus(Protocol):
         """Send what is worthless when late: dropped, not kept, while disconnected."""
 
     async def record(self, subject: str, payload: bytes) -> None:
-        """Send to a subject that the stream `CALLS` keeps, and wait until it is kept. Raises BusError."""
+        """Send to a subject that the stream `CALLS` keeps, and wait until it is kept. Raises BusError.
+
+        Whoever listens hears it at once and once; to be kept may take seconds after the loss of a node.
+        """
 
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Have `handler` called for each message, one after the other."""

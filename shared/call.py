@@ -17,11 +17,15 @@ log = structlog.get_logger()
 class Call:
     """What a session may use: the agent's profile, the call's channel, and tasks that end with it."""
 
-    def __init__(self, profile: AgentProfile, channel: CallChannel) -> None:
+    def __init__(self, profile: AgentProfile, channel: CallChannel, line: int = 0, line_opened_at: float = 0.0) -> None:
         """`channel` belongs to this call from now on."""
         self.id = channel.call_id
         self.profile = profile
         self.channel = channel
+        self.line = line
+        """The number of the line that was open when the stage was leased; 0: none was, the call begins."""
+        self.line_opened_at = line_opened_at
+        """Unix time in seconds of the beginning of the caller's timeline on that line."""
         self.failed: Callable[[], None] | None = None
         """Called once when the session cannot go on."""
         self._tasks: set[asyncio.Task[None]] = set()

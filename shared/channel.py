@@ -1,5 +1,6 @@
 """One call's subjects, as one stage uses them: typed messages, stamped and filtered by epoch."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -7,7 +8,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared import subjects
-from shared.bus import Bucket, Bus, Handler, ObjectStore, Subscription
+from shared.bus import Bucket, Bus, BusError, Handler, ObjectStore, Subscription
 from shared.messages import MESSAGES, AudioIn, AudioOut, BadFrame, LeaseChanged, Message
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -42,12 +43,21 @@ class CallChannel:
         self._clock = clock
         self._subscriptions: list[Subscription] = []
         self._newest: dict[str, int] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._retired = False
         self._audio_in = subjects.call(call_id, subjects.AUDIO_IN)
         self._audio_out = subjects.call(call_id, subjects.AUDIO_OUT)
 
     def supersede(self, stage: str, epoch: int) -> None:
         """From now on messages of `stage` with a lease older than `epoch` are dropped."""
         self._newest[stage] = max(epoch, self._newest.get(stage, 0))
+
+    def retire(self) -> None:
+        """Another lease of this stage has replaced this one: from now on it hears nothing, and sends events only.
+
+        What it was used for belongs in the call's history; what it says is nobody's concern any more.
+        """
+        self._retired = True
 
     def _current(self, stage: str, epoch: int) -> bool:
         if epoch < self._newest.get(stage, 0):
@@ -70,7 +80,9 @@ class CallChannel:
                 return
             if isinstance(message, LeaseChanged) and message.state == "granted":
                 self.supersede(message.leased, message.lease_epoch)
-            if self._current(message.stage, message.epoch):
+            # A lease has a number of its own. The audio of the line that was opened with it comes by another
+            # connection, and may overtake the news of it.
+            if self._current(message.stage, message.epoch) or isinstance(message, LeaseChanged):
                 await handler(message)
 
         pattern = subjects.call(self.call_id, _pattern(types))
@@ -80,29 +92,40 @@ class CallChannel:
         self, subscribe: Callable[[str, Handler], Awaitable[Subscription]], subject: str, receive: Handler
     ) -> None:
         async def guarded(subject: str, payload: bytes) -> None:
+            if self._retired:
+                return
             try:
                 await receive(subject, payload)
             except Exception as error:
                 # nats-py would only report it and the call would hang: the owner ends the call's part here.
                 log.error("handler_failed", call_id=self.call_id, subject=subject, exc_info=error)
-                if self.on_failure is not None:
-                    self.on_failure(error)
+                self._fail(error)
 
         self._subscriptions.append(await subscribe(subject, guarded))
+
+    def _fail(self, error: Exception) -> None:
+        if self.on_failure is not None:
+            self.on_failure(error)
 
     async def on_audio_in(self, handler: Callable[[AudioIn], None]) -> None:
         """Have `handler` called with each of the caller's frames."""
 
         async def receive(subject: str, payload: bytes) -> None:
+            # The most frequent message by far: no coroutine more than there must be.
+            if self._retired:
+                return
             try:
                 frame = unpack_in(payload)
+                if self._current("gateway", frame.epoch):
+                    handler(frame)
             except BadFrame as error:
                 log.warning("frame_dropped", call_id=self.call_id, subject=subject, reason=str(error))
-                return
-            if self._current("gateway", frame.epoch):
-                handler(frame)
+            except Exception as error:
+                # nats-py would only report it and the call would hang: the owner ends the call's part here.
+                log.error("handler_failed", call_id=self.call_id, subject=subject, exc_info=error)
+                self._fail(error)
 
-        await self._listen(self._bus.subscribe_audio, self._audio_in, receive)
+        self._subscriptions.append(await self._bus.subscribe_audio(self._audio_in, receive))
 
     async def on_audio_out(self, sender: str, handler: Callable[[AudioOut], Awaitable[None]]) -> None:
         """Have `handler` called with each piece of the agent's audio; `sender` is tts or speech."""
@@ -120,12 +143,27 @@ class CallChannel:
 
     async def send(self, message: Message) -> None:
         """Publish `message`, stamped; events are kept by JetStream."""
+        event = message.suffix.startswith("event.")
+        if self._retired and not event:
+            return
         stamped = message.model_copy(
             update={"call_id": self.call_id, "stage": self.stage, "epoch": self.epoch, "at": self._clock()}
         )
         subject = subjects.call(self.call_id, message.suffix)
-        publish = self._bus.record if message.suffix.startswith("event.") else self._bus.publish
+        publish = self._bus.record if event else self._bus.publish
         await publish(subject, stamped.model_dump_json().encode())
+
+    def tell(self, event: Message) -> None:
+        """Publish `event` now; that JetStream keeps it is seen to beside, since a cluster may take seconds for it."""
+        task = asyncio.create_task(self._keep(event))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def _keep(self, event: Message) -> None:
+        try:
+            await self.send(event)
+        except BusError as error:
+            log.error("event_not_kept", call_id=self.call_id, suffix=event.suffix, error=str(error))
 
     async def send_audio_in(self, seq: int, timestamp_ms: int, payload: bytes) -> None:
         """Publish one frame of the caller's audio."""
@@ -143,6 +181,8 @@ class CallChannel:
         asked_at: float = 0.0,
     ) -> None:
         """Publish one piece of the agent's audio."""
+        if self._retired:
+            return
         frame = AudioOut(self.epoch, generation, turn_id, offset_ms, asked_at, self._clock(), payload, text, last)
         await self._bus.publish_audio(self._audio_out, pack(frame))
 

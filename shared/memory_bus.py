@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.bus import (
@@ -62,7 +63,8 @@ class _Responder:
 
 
 class _MemoryBucket:
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[str, bytes], None]) -> None:
+        self._told = told
         self._values: dict[str, tuple[bytes, int]] = {}
         self._revision = 0
 
@@ -72,6 +74,7 @@ class _MemoryBucket:
     async def put(self, key: str, value: bytes) -> int:
         self._revision += 1
         self._values[key] = (value, self._revision)
+        self._told(key, value)
         return self._revision
 
     async def create(self, key: str, value: bytes) -> int:
@@ -83,7 +86,9 @@ class _MemoryBucket:
         return await self.put(key, value)
 
     async def delete(self, key: str) -> None:
+        self._revision += 1
         self._values.pop(key, None)
+        self._told(key, b"")
 
     async def keys(self) -> list[str]:
         return list(self._values)
@@ -113,9 +118,13 @@ class MemoryBus:
         self._buckets: dict[str, _MemoryBucket] = {}
         self._objects: dict[str, _MemoryObjects] = {}
         self.connected = True
+        self.gaps = 0
 
     async def publish(self, subject: str, payload: bytes) -> None:
         self.published.append((subject, payload))
+        self._deliver(subject, payload)
+
+    def _deliver(self, subject: str, payload: bytes) -> None:
         for listener in self.listeners:
             if matches(listener.pattern, subject):
                 listener.queue.put_nowait((subject, payload))
@@ -161,7 +170,10 @@ class MemoryBus:
         return None
 
     async def bucket(self, name: str, ttl_s: float) -> Bucket:
-        return self._buckets.setdefault(name, _MemoryBucket())
+        def told(key: str, value: bytes) -> None:
+            self._deliver(f"$KV.{name}.{key}", value)
+
+        return self._buckets.setdefault(name, _MemoryBucket(told))
 
     async def objects(self, name: str, ttl_s: float) -> ObjectStore:
         return self._objects.setdefault(name, _MemoryObjects())

@@ -1,55 +1,39 @@
 """The bus over a real NATS server (nats-py, JetStream)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import (
-    BadRequestError,
-    BucketNotFoundError,
-    KeyNotFoundError,
-    KeyWrongLastSequenceError,
-    NoKeysError,
-)
-from nats.js.kv import KeyValue
 
-from shared import subjects
-from shared.bus import Bucket as BucketProtocol
+from shared import nats_stores
 from shared.bus import (
-    BusError,
+    Bucket,
     Disconnected,
     Handler,
     NoResponders,
     ObjectStore,
     RequestTimeout,
     Responder,
-    WrongRevision,
+    Subscription,
 )
-from shared.bus import Subscription as SubscriptionProtocol
-from shared.nats_objects import open_objects
+from shared.nats_buckets import NatsBucket, translated
+from shared.nats_connection import Broker, explained, open_client
+from shared.nats_objects import NatsObjects
+from shared.nats_retry import ATTEMPT_S, Repeats, once, until_answered
 
 log = structlog.get_logger()
 
-STREAM = "CALLS"
-_KEEP_EVENTS_S = 7 * 24 * 3600
-_RECORD_TRIES = 3
-
 
 class _Subscription:
-    def __init__(self, subscription: NatsSubscription, drop: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, subscription: NatsSubscription) -> None:
         self._subscription = subscription
-        self._drop = drop
 
     async def drain(self) -> None:
-        self._drop()
         try:
             await self._subscription.drain()
         except nats.errors.Error as error:
@@ -57,66 +41,47 @@ class _Subscription:
             log.debug("subscription_gone", error=repr(error))
 
 
-@contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Raise the bus's errors for those of the client."""
-    try:
-        yield
-    except KeyWrongLastSequenceError as error:
-        raise WrongRevision(key) from error
-    except nats.errors.Error as error:
-        raise Disconnected(f"{key}: {error!r}") from error
-
-
-class _Bucket:
-    def __init__(self, store: KeyValue) -> None:
-        self._store = store
-
-    async def get(self, key: str) -> tuple[bytes, int] | None:
-        with _translated(key):
-            try:
-                entry = await self._store.get(key)
-            except KeyNotFoundError:
-                return None
-        return entry.value or b"", entry.revision or 0
-
-    async def put(self, key: str, value: bytes) -> int:
-        with _translated(key):
-            return await self._store.put(key, value)
-
-    async def create(self, key: str, value: bytes) -> int:
-        with _translated(key):
-            return await self._store.create(key, value)
-
-    async def update(self, key: str, value: bytes, revision: int) -> int:
-        with _translated(key):
-            return await self._store.update(key, value, last=revision)
-
-    async def delete(self, key: str) -> None:
-        with _translated(key):
-            await self._store.delete(key)
-
-    async def keys(self) -> list[str]:
-        with _translated("keys"):
-            try:
-                return await self._store.keys()
-            except NoKeysError:
-                return []
-
-
 class NatsBus:
     """Two connections: one that buffers during a reconnect, and one for audio that does not."""
 
-    def __init__(self, control: Client, audio: Client) -> None:
+    def __init__(self, broker: Broker) -> None:
         """Use `connect`."""
-        self._control = control
-        self._audio = audio
-        self._stream: JetStreamContext = control.jetstream()
+        self.gaps = 0
+        self._broker = broker
+        self._whole = True
         self._tasks: set[asyncio.Task[None]] = set()
+        self._control: Client
+        self._audio: Client
+        self._stream: JetStreamContext
+
+    async def open(self, name: str) -> None:
+        """Connect, and see that the broker keeps what it must. Raises OSError, TimeoutError, nats.errors.Error."""
+        self._control = await open_client(self._broker, name, self._lost, self._back)
+        try:
+            self._audio = await open_client(self._broker, f"{name} audio", self._lost, self._back, pending_size=0)
+        except BaseException:
+            await self._control.close()
+            raise
+        self._stream = self._control.jetstream(timeout=ATTEMPT_S)
+        try:
+            await nats_stores.ensure(self._stream, makes=self._broker.makes_stores, replicas=self._broker.replicas)
+        except BaseException:
+            await self._audio.close()
+            await self._control.close()
+            raise
 
     @property
     def connected(self) -> bool:
         return self._control.is_connected and self._audio.is_connected
+
+    def _lost(self) -> None:
+        self._whole = False
+
+    def _back(self) -> None:
+        # A server that dies takes both connections: that is one gap, and it is over when both are back.
+        if self.connected and not self._whole:
+            self._whole = True
+            self.gaps += 1
 
     async def publish(self, subject: str, payload: bytes) -> None:
         try:
@@ -131,31 +96,38 @@ class NatsBus:
             return
 
     async def record(self, subject: str, payload: bytes) -> None:
-        for attempt in range(_RECORD_TRIES):
-            try:
-                await self._stream.publish(subject, payload, timeout=2.0)
+        headers = once()
+
+        async def ask(attempt: int) -> None:
+            await self._stream.publish(subject, payload, headers=headers)
+
+        with translated(subject):
+            await until_answered(subject, ask)
+
+    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        repeats = Repeats()
+
+        async def receive(message: Msg) -> None:
+            if message.headers and repeats.has(message.headers):
                 return
-            except nats.errors.Error as error:
-                if attempt == _RECORD_TRIES - 1:
-                    raise BusError(f"{subject} was not kept: {error!r}") from error
+            await handler(message.subject, message.data)
 
-    async def subscribe(self, subject: str, handler: Handler) -> SubscriptionProtocol:
-        return await self._subscribe(self._control, subject, handler)
+        return _Subscription(await self._control.subscribe(subject, cb=receive))
 
-    async def subscribe_audio(self, subject: str, handler: Handler) -> SubscriptionProtocol:
-        return await self._subscribe(self._audio, subject, handler)
-
-    async def _subscribe(self, client: Client, subject: str, handler: Handler) -> _Subscription:
+    async def subscribe_audio(self, subject: str, handler: Handler) -> Subscription:
+        # Nobody sends a frame again.
         async def receive(message: Msg) -> None:
             await handler(message.subject, message.data)
 
-        return _Subscription(await client.subscribe(subject, cb=receive))
+        return _Subscription(await self._audio.subscribe(subject, cb=receive))
 
-    async def respond(self, subject: str, responder: Responder, *, queue: str) -> SubscriptionProtocol:
+    async def respond(self, subject: str, responder: Responder, *, queue: str) -> Subscription:
         async def answer(message: Msg) -> None:
             await self._control.publish(message.reply, await responder(message.data))
 
         async def receive(message: Msg) -> None:
+            if not message.reply:
+                return
             task = asyncio.create_task(answer(message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -175,95 +147,49 @@ class NatsBus:
     async def flush(self) -> None:
         await asyncio.gather(self._control.flush(), self._audio.flush())
 
-    async def bucket(self, name: str, ttl_s: float) -> BucketProtocol:
-        with _translated(name):
-            try:
-                return _Bucket(await self._stream.key_value(name))
-            except BucketNotFoundError:
-                pass
-            try:
-                return _Bucket(await self._stream.create_key_value(bucket=name, ttl=ttl_s))
-            except BadRequestError:
-                # Another process made it in between.
-                return _Bucket(await self._stream.key_value(name))
+    async def bucket(self, name: str, ttl_s: float) -> Bucket:
+        may, copies = self._broker.makes_stores, self._broker.replicas
+
+        async def ask(attempt: int) -> None:
+            await nats_stores.ensure_bucket(self._stream, name, ttl_s, makes=may, replicas=copies)
+
+        with translated(name):
+            await until_answered(name, ask)
+        return NatsBucket(self._stream, name)
 
     async def objects(self, name: str, ttl_s: float) -> ObjectStore:
-        return await open_objects(self._stream, name, ttl_s)
+        may, copies = self._broker.makes_stores, self._broker.replicas
+
+        async def ask(attempt: int) -> None:
+            await nats_stores.ensure_objects(self._stream, name, ttl_s, makes=may, replicas=copies)
+
+        with translated(name):
+            await until_answered(name, ask)
+        return NatsObjects(self._stream, name)
 
     async def close(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
         for client in (self._audio, self._control):
-            if not client.is_closed:
+            if client.is_connected:
                 await client.drain()
+            elif not client.is_closed:
+                # Nobody is there to take what is buffered.
+                await client.close()
 
 
-async def _report(error: Exception) -> None:
-    log.warning("bus_error", error=repr(error))
+async def connect(broker: Broker | str, name: str, on_wait: Callable[[str], Awaitable[None]] | None = None) -> NatsBus:
+    """Connect to the servers of `broker` (or of its URLs alone), waiting for them as long as it takes.
 
-
-async def _client(url: str, name: str, **options: int) -> Client:
-    client = Client()
-
-    async def leave_lame_duck() -> None:
-        log.info("bus_lame_duck")
-        await client.force_reconnect()
-
-    async def lost() -> None:
-        if not (client.is_draining or client.is_closed):
-            log.warning("bus_disconnected")
-
-    async def back() -> None:
-        log.info("bus_reconnected")
-
-    await client.connect(
-        url.split(","),
-        name=name,
-        error_cb=_report,
-        disconnected_cb=lost,
-        reconnected_cb=back,
-        lame_duck_mode_cb=leave_lame_duck,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.1,  # type: ignore[arg-type]  # any number of seconds; annotated int
-        ping_interval=5,
-        max_outstanding_pings=2,
-        connect_timeout=1,
-        **options,  # type: ignore[arg-type]
-    )
-    return client
-
-
-async def connect(url: str, name: str, on_wait: Callable[[str], Awaitable[None]] | None = None) -> NatsBus:
-    """Connect to the servers of `url` (comma-separated), waiting for them as long as it takes.
-
-    `on_wait` is called with the reason each second that no server answers.
+    `on_wait` is called with the reason each second that no server answers. Raises WrongTlsFiles.
     """
+    chosen = Broker.at(broker) if isinstance(broker, str) else broker
     while True:
-        clients: list[Client] = []
+        bus = NatsBus(chosen)
         try:
-            clients.append(await asyncio.wait_for(_client(url, name), 5))
-            clients.append(await asyncio.wait_for(_client(url, f"{name} audio", pending_size=0), 5))
-            bus = NatsBus(*clients)
-            await _ensure_stream(bus._stream)
+            await bus.open(name)
             return bus
         except (OSError, TimeoutError, nats.errors.Error) as error:
-            for client in clients:
-                await client.close()
             if on_wait is not None:
-                await on_wait(repr(error))
+                await on_wait(explained(error))
             await asyncio.sleep(1)
-
-
-async def _ensure_stream(stream: JetStreamContext) -> None:
-    config = StreamConfig(
-        name=STREAM,
-        subjects=[subjects.EVENTS],
-        max_age=_KEEP_EVENTS_S,
-        storage=StorageType.FILE,
-        discard=DiscardPolicy.OLD,
-    )
-    try:
-        await stream.add_stream(config)
-    except BadRequestError:
-        # It exists with settings of its operator's own.
-        await stream.stream_info(STREAM)

@@ -8,11 +8,11 @@ from shared import subjects
 from shared.bus import Bus, BusError
 from shared.messages.worker import Heartbeat
 
-BEAT_S = 0.4
+BEAT_S = 0.25
 
 
 class Pulse:
-    """Beats every 0.4 s on `worker.<stage>.<worker>` until stopped."""
+    """Beats every 0.25 s on `worker.<stage>.<worker>` until stopped."""
 
     def __init__(
         self,

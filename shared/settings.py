@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     host: str = "0.0.0.0"
     public_url: BaseUrl = ""
     nats_url: ServerUrls = "nats://localhost:4222"
+    nats_user: str = ""
+    nats_password: SecretStr = SecretStr("")
+    nats_ca_file: Path | None = None
+    nats_cert_file: Path | None = None
+    nats_key_file: Path | None = None
+    nats_replicas: int = Field(default=1, ge=1, le=5)
     agents_file: Path = Path("agents.yaml")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
@@ -41,6 +47,9 @@ class Settings(BaseSettings):
     twilio_account_sid: str = ""
     twilio_auth_token: SecretStr = SecretStr("")
     allow_unsigned: bool = False
+    api_key: SecretStr = SecretStr("")
+    calls_per_minute_caller: int = Field(default=10, ge=0)
+    calls_per_minute_source: int = Field(default=600, ge=0)
 
     stt_provider: Literal["offline", "deepgram"] | None = None
     llm_provider: Literal["offline", "openai"] | None = None
@@ -52,9 +61,21 @@ class Settings(BaseSettings):
     openai_base_url: BaseUrl = "https://api.openai.com/v1"
     elevenlabs_base_url: BaseUrl = "https://api.elevenlabs.io"
 
+    provider_connect_s: float = Field(default=2.5, gt=0, le=14)
+    provider_answer_s: float = Field(default=4.0, gt=0, le=60)
+    breaker_failures: int = Field(default=3, ge=1, le=1000)
+    breaker_open_s: float = Field(default=30.0, gt=0, le=3600)
+    breaker_successes: int = Field(default=2, ge=1, le=1000)
+
     max_calls: int = Field(default=25, ge=1, le=10000)
+    shed_lag_ms: int = Field(default=150, ge=0, le=10000)
+    busy_action: Literal["say", "queue", "redirect"] = "say"
+    busy_number: str = Field(default="", pattern=r"^(\+[1-9][0-9]{3,14})?$")
+    queue_limit: int = Field(default=20, ge=1, le=1000)
+    queue_wait_s: float = Field(default=180.0, gt=0, le=3600)
     lease_timeout_s: float = Field(default=3.0, gt=0, le=14)
     drain_timeout_s: float = Field(default=20.0, gt=0, le=3600)
+    hang_exit_s: float = Field(default=15.0, ge=0, le=3600)
     max_call_s: int = Field(default=3600, ge=10, le=86400)
 
     @model_validator(mode="after")
@@ -66,6 +87,12 @@ class Settings(BaseSettings):
         ):
             if choice == name and not key.get_secret_value():
                 raise ValueError(f"{name.upper()}_API_KEY: needed because the provider {name!r} is chosen")
+        return self
+
+    @model_validator(mode="after")
+    def _number_to_redirect_to(self) -> "Settings":
+        if self.busy_action == "redirect" and not self.busy_number:
+            raise ValueError("BUSY_NUMBER: needed because BUSY_ACTION is 'redirect'")
         return self
 
     @property

@@ -20,6 +20,16 @@ def lease(stage: str) -> str:
     return f"lease.{stage}"
 
 
+def lease_of(stage: str, worker: str) -> str:
+    """Where a gateway asks one worker of `stage`."""
+    return f"lease.{stage}.{worker}"
+
+
+def knock(stage: str, worker: str) -> str:
+    """Request/reply: the worker answers with nothing; without a worker the broker says so at once."""
+    return f"knock.{stage}.{worker}"
+
+
 def heartbeat(stage: str, worker: str) -> str:
     """Where one worker says that it lives; `worker.>` hears them all."""
     return f"worker.{stage}.{worker}"

@@ -1,4 +1,4 @@
-"""The simulator's command line: `python -m simulator demo | call | scenario | load | interruptions | standins`."""
+"""The simulator's command line: `python -m simulator demo | call | scenario | load | bench | chaos | …`."""
 
 import argparse
 import asyncio
@@ -12,8 +12,11 @@ import structlog
 import uvloop
 
 from shared.bus import BusError
+from simulator.commands.bench import add_bench, bench
 from simulator.commands.call import add_call, add_demo, call, demo
+from simulator.commands.chaos import add_chaos, chaos
 from simulator.commands.interruptions import add_interruptions, interruptions
+from simulator.commands.leaks import add_leaks, leaks
 from simulator.commands.load import add_load, load
 from simulator.commands.options import WrongUse
 from simulator.commands.scenario import add_scenario, scenario
@@ -38,7 +41,15 @@ def parser() -> argparse.ArgumentParser:
         ("call", add_call, call, "place one call to a running gateway"),
         ("scenario", add_scenario, scenario, "play scripts of a caller's actions and judge what comes of them"),
         ("load", add_load, load, "place many calls at once and check that none gets another's answer"),
+        (
+            "bench",
+            add_bench,
+            bench,
+            "measure how many calls a core holds, what each costs and what is added to responses",
+        ),
         ("interruptions", add_interruptions, interruptions, "interrupt an agent, and cough at it, many times; measure"),
+        ("chaos", add_chaos, chaos, "break a system in every way under live calls; tell what their callers heard"),
+        ("leaks", add_leaks, leaks, "place calls that end in every way; then nothing of them may be left"),
         ("standins", add_standins, standins, "serve the vendors' APIs on this machine, without a key"),
     ):
         command = commands.add_parser(name, help=text, description=text, epilog=_STATUS)

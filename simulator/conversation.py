@@ -95,7 +95,7 @@ class Conversation:
         lines: Sequence[Line],
         on_message: Callable[[Message], None] = _ignore,
         on_turn: Callable[[TurnReport], None] = _ignore,
-        caller: str = "+15550123",
+        caller: str = "",
     ) -> None:
         """`on_message` is told what comes from the broker, `on_turn` each turn, not judged yet."""
         self._setup = setup

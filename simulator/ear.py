@@ -4,20 +4,19 @@ It compares sounds, not texts: a phrase is known when it was rendered before wit
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from shared import espeak
 from shared.audio import SILENCE, bytes_of
 from shared.mel import BANDS, FRAME, HOP, HOP_MS, Array, energies
+from simulator.clips import Clips
+from simulator.shortlist import PIECE, SLACK, Shortlist
 
 _LOWEST_HZ, _HIGHEST_HZ = 150.0, 3600.0
 _FLOOR = 3e-7
 """Energy of a band, full scale = 1, below which it counts as silence: about the noise of μ-law."""
-_PIECE = 16
-"""Frames (160 ms, about a syllable) that are aligned on their own."""
-_SLACK = 4
-"""Frames by which a piece may lie beside its place: espeak-ng's timing varies by some 10 ms."""
 _LENGTH_TOLERANCE_MS = 120
 _BEGINNING_MS = 400
 """Less sound fits the beginning of too many phrases."""
@@ -45,9 +44,22 @@ class Heard:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a sound says."""
+
+    heard: Heard
+    whole: bool
+    """It is a whole phrase, not the beginning of one."""
+
+
 def spectrogram(mulaw: bytes) -> Array:
     """Log band energies of `mulaw`, one row for each 10 ms; silence is 0."""
     return np.log(np.maximum(energies(mulaw.ljust(FRAME, SILENCE), _LOWEST_HZ, _HIGHEST_HZ), _FLOOR) / _FLOOR)
+
+
+_spectrogram = lru_cache(256)(spectrogram)
+"""The same clip is looked for again and again, and many clips in the same audio. Not to be changed."""
 
 
 def _place(said: Array, audio: Array) -> int:
@@ -69,15 +81,15 @@ def _by_pieces(said: Array, audio: Array, place: int) -> Array:
     """For each piece of `said`, its best cosine with `audio` near where it should be."""
     length = len(said)
     mean = audio[place : place + length].mean(axis=0)
-    pad = np.zeros((_SLACK, BANDS), dtype=np.float32)
-    around = np.vstack([pad, audio, pad])[place : place + length + 2 * _SLACK] - mean
+    pad = np.zeros((SLACK, BANDS), dtype=np.float32)
+    around = np.vstack([pad, audio, pad])[place : place + length + 2 * SLACK] - mean
     centred = said - said.mean(axis=0)
-    size = min(_PIECE, length)
+    size = min(PIECE, length)
     starts = np.append(np.arange(0, length - size, size), length - size)
     frames = starts[:, None] + np.arange(size)
     pieces = centred[frames].reshape(len(starts), -1)
-    lags = frames[:, None] + np.arange(2 * _SLACK + 1)[:, None]
-    others = around[lags].reshape(len(starts), 2 * _SLACK + 1, -1)
+    lags = frames[:, None] + np.arange(2 * SLACK + 1)[:, None]
+    others = around[lags].reshape(len(starts), 2 * SLACK + 1, -1)
     norms = np.linalg.norm(pieces, axis=1)[:, None] * np.linalg.norm(others, axis=2)
     cosines = np.einsum("pd,pld->pl", pieces, others) / np.maximum(norms, 1e-6)
     return np.asarray(cosines.max(axis=1))
@@ -98,7 +110,7 @@ def _match(said: Array, audio: Array) -> Match:
 
 def similarity(said: bytes, audio: bytes) -> Match:
     """Where in `audio` the shorter clip `said` fits best, and how well. Both are 8 kHz μ-law."""
-    return _match(spectrogram(said), spectrogram(audio))
+    return _match(_spectrogram(said), _spectrogram(audio))
 
 
 class PhraseBook:
@@ -109,6 +121,8 @@ class PhraseBook:
         self._threshold = threshold
         self._phrases: list[tuple[str, Array]] = []
         self._known: set[tuple[str, str, int]] = set()
+        self._clips = Clips()
+        self._shortlist = Shortlist([])
 
     def learn(self, text: str, voice: str = "en-us", words_per_minute: int = 165) -> None:
         """Remember how `text` sounds. Raises espeak.SpeechError for an unknown voice."""
@@ -118,8 +132,22 @@ class PhraseBook:
             self._known.add(key)
             self._phrases.append((text, spectrogram(speech)))
 
+    def learn_clip(self, text: str, mulaw: bytes) -> None:
+        """Remember the very bytes of `mulaw`, which says `text`: nothing else sounds like it.
+
+        Raises ValueError when hardly anything can be heard.
+        """
+        self._clips.teach(text, mulaw)
+
+    def recall(self, mulaw: bytes) -> Recalled | None:
+        """The clip that `mulaw` is byte by byte, from its beginning on, or None; no sounds are compared."""
+        found = self._clips.find(mulaw)
+        return None if found is None else Recalled(Heard(found.text, 1.0), found.whole)
+
     def recognise(self, mulaw: bytes) -> Heard | None:
         """The known phrase that `mulaw` says from its beginning to its end, or None."""
+        if (recalled := self.recall(mulaw)) is not None and recalled.whole:
+            return recalled.heard
         trimmed = espeak.trim(mulaw)
         if len(trimmed) < FRAME:
             return None
@@ -128,9 +156,8 @@ class PhraseBook:
         frames = len(trimmed) // HOP
         tolerance = max(_LENGTH_TOLERANCE_MS // HOP_MS, frames // 20)
         best: Heard | None = None
-        for text, said in self._phrases:
-            if abs(len(said) - frames) > tolerance:
-                continue
+        for index in self._listed().whole(audio, (frames - tolerance, frames + tolerance), self._threshold):
+            text, said = self._phrases[index]
             score = _match(said, audio).score
             if score >= self._threshold and (best is None or score > best.score):
                 best = Heard(text, score)
@@ -138,17 +165,24 @@ class PhraseBook:
 
     def recognise_beginning(self, mulaw: bytes) -> Heard | None:
         """What `mulaw` says so far of a known phrase, in whole words, or None."""
+        if (recalled := self.recall(mulaw)) is not None and not recalled.whole:
+            return recalled.heard if recalled.heard.text else None
         trimmed = espeak.trim(mulaw)
         if len(trimmed) < bytes_of(_BEGINNING_MS):
             return None
         audio = spectrogram(trimmed)
         best: Heard | None = None
-        for text, said in self._phrases:
-            if len(said) <= len(audio):
-                continue
+        for index in self._listed().beginning(audio, self._threshold):
+            text, said = self._phrases[index]
             # Both are trimmed: where they begin need not be searched.
             score = _score(audio, said, 0)
             if score >= self._threshold and (best is None or score > best.score):
                 spoken = text[: len(text) * len(audio) // len(said) + 1].rpartition(" ")[0]
                 best = Heard(spoken, score)
         return best if best is not None and best.text else None
+
+    def _listed(self) -> Shortlist:
+        """All phrases that are known by now."""
+        if len(self._shortlist) < len(self._phrases):
+            self._shortlist = Shortlist([said for _, said in self._phrases])
+        return self._shortlist

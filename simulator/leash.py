@@ -1,7 +1,8 @@
-"""Runs a command that dies with whoever started it: `python -m simulator.leash PARENT COMMAND…`.
+"""Runs a command that dies with whoever started it: `python -m simulator.leash PARENT CORES COMMAND…`.
 
-The command keeps the process id. Source: prctl(2), PR_SET_PDEATHSIG, which survives execve; elsewhere than on
-Linux the leash is not there, and only an orderly end stops the command.
+The command keeps the process id, and runs on these cores only (`0,1`, or `any`). Source: prctl(2), PR_SET_PDEATHSIG,
+which survives execve; elsewhere than on Linux neither the leash nor the cores are there, and only an orderly end stops
+the command.
 """
 
 import ctypes
@@ -10,11 +11,13 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+ANY = "any"
+"""The command may run on every core."""
 
 
 def main() -> None:
     """Become the command."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, cores, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     # Not in the terminal's foreground group: Ctrl-C is for whoever started this, which then stops it in order.
     os.setpgid(0, 0)
     if sys.platform == "linux":
@@ -22,6 +25,8 @@ def main() -> None:
         if os.getppid() != parent:
             raise SystemExit("the process that wanted this command is gone")
     try:
+        if sys.platform == "linux" and cores != ANY:
+            os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
         os.execvp(command[0], command)  # noqa: S606
     except OSError as error:
         raise SystemExit(f"{command[0]}: {error.strerror}") from error

@@ -5,6 +5,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE
 from shared.loudness import audible
 from simulator.wire import SILENT_FRAME
@@ -91,8 +93,8 @@ class Mouth:
             raise ValueError("nothing to say: the audio is empty")
         cuts = range(0, len(mulaw), FRAME_BYTES)
         frames = deque(mulaw[at : at + FRAME_BYTES].ljust(FRAME_BYTES, SILENCE) for at in cuts)
-        heard = audible(b"".join(frames)).reshape(-1, FRAME_BYTES)
-        self._queue.append(Utterance(frames, [bool(frame.any()) for frame in heard], done))
+        heard = np.any(audible(b"".join(frames)).reshape(-1, FRAME_BYTES), axis=1)
+        self._queue.append(Utterance(frames, heard.tolist(), done))
 
     def next_frame(self) -> bytes:
         """The 20 ms to send now."""

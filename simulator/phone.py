@@ -12,12 +12,14 @@ import aiohttp
 
 from shared.audio import RATE
 from simulator import line as media
+from simulator.bell import Bell
 from simulator.carrier import Carrier, Gateway, WebhookFailed
+from simulator.clockwork import Beat, clockwork
 from simulator.echo import Echo
 from simulator.line import Line
 from simulator.mouth import FrameClock, Mouth, Spoken
 from simulator.playback import Playback
-from simulator.twiml import BadTwiml, Hangup, Pause, Play, Redirect, Reject, Say, Stream, Verb, parse
+from simulator.twiml import BadTwiml, Dial, Hangup, Pause, Play, Redirect, Reject, Say, Stream, Verb, parse
 from simulator.wire import BadMessage
 
 MAX_DOCUMENTS = 20
@@ -57,10 +59,14 @@ class Phone:
         http: aiohttp.ClientSession,
         gateway: Gateway,
         dialled: str,
-        caller: str = "+15550123",
+        caller: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`http` outlives the call; `clock` gives seconds and never runs back."""
+        """`http` outlives the call; `clock` gives seconds and never runs back.
+
+        `caller` is an E.164 number; empty: any, since gateways limit the calls of one number.
+        """
+        caller = caller or f"+1555{secrets.randbelow(10**7):07d}"
         self.id = "CA" + secrets.token_hex(16)
         self.clock = clock
         self.record = CallRecord()
@@ -75,9 +81,10 @@ class Phone:
         self._line: Line | None = None
         self._answered = asyncio.Event()
         self._hung_up = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._bell = Bell()
         self._call: asyncio.Task[None] | None = None
-        self._clock_task: asyncio.Task[None] | None = None
+        self._frames = FrameClock(0.0)
+        self._beat: Beat | None = None
         self._documents = 0
 
     @property
@@ -122,7 +129,7 @@ class Phone:
         if self.over:
             raise CallOver(self.record.ended)
         if self._line is not None:
-            await self._line.press(digit)
+            self._line.press(digit)
 
     async def hang_up(self) -> None:
         """End the call, if it has not ended: stop message, closed socket, status callback."""
@@ -132,8 +139,7 @@ class Phone:
 
     async def changed(self, timeout_s: float) -> None:
         """Return when the gateway sent something or the call ended, at the latest after `timeout_s`."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(0.0, timeout_s))
+        await self._bell.wait(timeout_s)
 
     def recording(self) -> tuple[bytes, bytes]:
         """Both sides from the first stream on: what the caller said, and what the caller heard."""
@@ -142,8 +148,7 @@ class Phone:
 
     def _notify(self) -> None:
         self._documents = 0
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._bell.ring()
 
     async def _live(self) -> None:
         started = self.clock()
@@ -155,15 +160,13 @@ class Phone:
                 ended = str(error)
             await self._tell_completed(self.clock() - started)
         finally:
-            if self._clock_task is not None:
-                self._clock_task.cancel()
+            self._stop_clock()
             self.record.ended = ended
             self._mouth.abandon(CallOver(ended))
             self._notify()
 
     async def _tell_completed(self, seconds: float) -> None:
-        if self._clock_task is not None:
-            self._clock_task.cancel()
+        self._stop_clock()
         if not self.record.documents:
             return
         try:
@@ -200,14 +203,35 @@ class Phone:
                 self.record.sentences.append(text)
             case Play(url):
                 self.record.sentences.append(f"[plays {url}]")
+                await self._wait(await self._sound_s(url))
+            case Dial(number):
+                return f"the caller was sent on to {number}"
             case Pause(seconds):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hung_up.wait(), seconds)
+                await self._wait(seconds)
             case Hangup():
                 return self._agent_hung_up()
             case Reject(reason):
                 return f"the call was rejected: {reason}"
         return _CALLER_HUNG_UP if self._hung_up.is_set() else ""
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hung_up.wait(), seconds)
+        # Documents that take their time are no loop.
+        self._documents = 0
+
+    async def _sound_s(self, url: str) -> float:
+        """Fetch a file as the carrier does; how long it sounds."""
+        try:
+            async with self._http.get(url) as response:
+                body = await response.read()
+            if response.status == 200 and body.startswith(b"RIFF") and b"data" in body:
+                return len(body[body.index(b"data") + 8 :]) / RATE
+            problem = f"status {response.status}, {len(body)} bytes of {response.content_type}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = str(error) or type(error).__name__
+        self.record.faults.append(f"<Play>{url}: {problem}")
+        return 0.0
 
     def _agent_hung_up(self) -> str:
         if self._answered.is_set() or not self.record.sentences:
@@ -218,24 +242,20 @@ class Phone:
         sids = (self._carrier.gateway.account_sid, self.id)
         try:
             async with asyncio.timeout(media.HANDSHAKE_S):
-                line = await media.connect(
-                    self._http, verb.url, self._carrier.signature(verb.url), sids, verb.parameters
-                )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                line = await media.connect(verb.url, self._carrier.signature(verb.url), sids, verb.parameters)
+        except (TimeoutError, OSError) as error:
             self.record.faults.append(f"media stream {verb.url}: {error or type(error).__name__}")
             return
         self.record.streams += 1
         self._line = line
-        if self._clock_task is None:
-            self.playback = Playback(self.clock())
-            self._clock_task = asyncio.create_task(self._keep_time(FrameClock(self.playback.started)))
+        failed = self._start_clock().failed
         self._answered.set()
         receiving = asyncio.create_task(line.receive(self.playback, self.clock, self._notify))
         hanging_up = asyncio.create_task(self._hung_up.wait())
         try:
-            await asyncio.wait((receiving, hanging_up, self._clock_task), return_when=asyncio.FIRST_COMPLETED)
-            if self._clock_task.done():
-                await self._clock_task
+            await asyncio.wait((receiving, hanging_up, failed), return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                await failed
         finally:
             self._line = None
             hanging_up.cancel()
@@ -243,7 +263,7 @@ class Phone:
 
     async def _close(self, line: Line, receiving: asyncio.Task[None]) -> None:
         if self._hung_up.is_set():
-            await line.stop()
+            line.stop()
         receiving.cancel()
         await asyncio.wait((receiving,))
         if not receiving.cancelled() and (error := receiving.exception()) is not None:
@@ -253,20 +273,26 @@ class Phone:
         await line.close()
         self.playback.drop(self.clock())
 
-    async def _keep_time(self, frames: FrameClock) -> None:
-        while True:
-            for _ in range(frames.due(self.clock())):
-                frame = self._mouth.next_frame()
-                if self.echo is not None:
-                    frame = self.echo.frame(self.playback, self.playback.started + len(self._said) / RATE, frame)
-                self._said += frame
-                if self._line is None:
-                    self.record.lost_frames += 1
-                else:
-                    await self._line.frame(frame)
-                self._mouth.left(self.clock())
-            wake = frames.next_at
-            if self._line is not None:
-                await self._line.echo(self.playback.due(self.clock()))
-                wake = min(wake, self.playback.next_mark or wake)
-            await asyncio.sleep(max(0.0, wake - self.clock()))
+    def _start_clock(self) -> Beat:
+        if self._beat is None:
+            self.playback = Playback(self.clock())
+            self._frames = FrameClock(self.playback.started)
+            self._beat = clockwork().start(self._send_due)
+        return self._beat
+
+    def _stop_clock(self) -> None:
+        if self._beat is not None:
+            clockwork().stop(self._beat)
+
+    def _send_due(self) -> None:
+        """Send the frames that should have left by now: one, or more after a stall."""
+        for _ in range(self._frames.due(self.clock())):
+            frame = self._mouth.next_frame()
+            if self.echo is not None:
+                frame = self.echo.frame(self.playback, self.playback.started + len(self._said) / RATE, frame)
+            self._said += frame
+            if self._line is None:
+                self.record.lost_frames += 1
+            else:
+                self._line.send_frame(frame)
+            self._mouth.left(self.clock())

@@ -17,7 +17,17 @@ CASCADE = {"gateway": 1, "stt": 1, "llm": 1, "tts": 1}
 OFFLINE = {"STT_PROVIDER": "offline", "LLM_PROVIDER": "offline", "TTS_PROVIDER": "offline"}
 _KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 """What a process needs of this one's environment; everything else would make runs differ."""
-_THE_RINGS_OWN = {"PORT", "HOST", "PUBLIC_URL", "NATS_URL", "TWILIO_AUTH_TOKEN", "ALLOW_UNSIGNED", "LOG_FORMAT"}
+_THE_RINGS_OWN = {
+    "PORT",
+    "HOST",
+    "PUBLIC_URL",
+    "TWILIO_AUTH_TOKEN",
+    "ALLOW_UNSIGNED",
+    "API_KEY",
+    "CALLS_PER_MINUTE_CALLER",
+    "CALLS_PER_MINUTE_SOURCE",
+    "LOG_FORMAT",
+}
 
 
 class ProcessFailed(Exception):
@@ -34,21 +44,33 @@ class Plan:
     """Settings of all services, over those of the ring itself."""
     standins: tuple[str, ...] | None = None
     """Options of `python -m simulator standins`: start it, and call the vendors' SDKs against it."""
+    nodes: int = 1
+    """Servers of the broker; three are a cluster in which everything is kept three times."""
+    one_port: bool = False
+    """All gateways listen on one port, and the kernel chooses which of them gets a connection."""
     ready_s: float = 30.0
     """How long a process may take to be ready."""
     stop_s: float = 10.0
     """How long it may take to stop before it is killed."""
+    cores: frozenset[int] = frozenset()
+    """Where the broker and the services run; none: anywhere."""
+    standins_cores: frozenset[int] = frozenset()
+    """Where the stand-ins run; none: anywhere."""
+    monitored: bool = False
+    """The broker tells over HTTP what it does, see `Ring.monitor_url`."""
 
 
 def base_env() -> dict[str, str]:
     """The part of this process's environment that every child gets."""
-    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+    # A second thread of OpenBLAS spins while it waits for work that is done before it begins.
+    return {"OPENBLAS_NUM_THREADS": "1"} | {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
 def configured_env() -> dict[str, str]:
     """The settings of this machine's own environment and `.env`, but for those that the ring gives itself."""
     values = {**dotenv_values(ROOT / ".env"), **os.environ}
     names = {name.upper() for name in Settings.model_fields} - _THE_RINGS_OWN
+    names = {name for name in names if not name.startswith("NATS_")}
     return {name: value for name in names if (value := values.get(name))}
 
 

@@ -16,6 +16,8 @@ MID_REPLY_S = 0.7
 REST_S = 0.3
 """A shorter silence is part of what is being said."""
 _REST = round(REST_S * RATE)
+_HEARD = bytes(audible(bytes(range(256))).astype(np.uint8))
+"""For `translate`: a sample that can be heard becomes 1, any other one 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,18 @@ def _cut_off(spans: list[tuple[int, int]], end: int) -> None:
         start, _ = spans.pop()
         if start < end:
             spans.append((start, end))
+
+
+def _sounds(mulaw: bytes) -> list[tuple[int, int]]:
+    """The first and last audible sample of each sound that a rest parts from the next one."""
+    # Frames of 20 ms are the rule, fifty a second for each call: numpy costs more than they are worth.
+    heard = mulaw.translate(_HEARD)
+    first, last = heard.find(1), heard.rfind(1)
+    if last - first <= _REST:
+        return [] if first < 0 else [(first, last)]
+    loud = np.flatnonzero(np.frombuffer(heard, dtype=np.uint8))
+    rests = np.flatnonzero(np.diff(loud) > _REST)
+    return list(zip(loud[np.append(0, rests + 1)].tolist(), loud[np.append(rests, -1)].tolist(), strict=True))
 
 
 class Playback:
@@ -94,12 +108,8 @@ class Playback:
         self._track += mulaw
 
     def _stretch(self, place: int, mulaw: bytes) -> None:
-        loud = np.flatnonzero(audible(mulaw))
-        if not len(loud):
-            return
-        rests = np.flatnonzero(np.diff(loud) > _REST)
-        starts, ends = loud[np.append(0, rests + 1)] + place, loud[np.append(rests, -1)] + place + 1
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        for first, last in _sounds(mulaw):
+            start, end = place + first, place + last + 1
             goes_on = bool(self._stretches) and start - self._stretches[-1][1] < _REST
             begun = self._stretches.pop()[0] if goes_on else start
             self._stretches.append((begun, end))
@@ -144,8 +154,8 @@ class Playback:
     def first_audible(self, since: float) -> float | None:
         """When the first sample that can be heard plays, at or after `since`; it may lie in the future."""
         position = self._position(since)
-        loud = audible(self._track[position:])
-        return self._time(position + int(loud.argmax())) if loud.any() else None
+        first = self._track[position:].translate(_HEARD).find(1)
+        return None if first < 0 else self._time(position + first)
 
     def audible(self, now: float) -> bool:
         """Whether something that can be heard plays within 20 ms from `now`."""

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from simulator.leash import ANY
 from simulator.plan import ROOT, ProcessFailed
 from simulator.usage import Usage
 
@@ -25,8 +26,19 @@ Probe = Callable[[], Awaitable[str]]
 class Process:
     """One child process; its output goes to a file."""
 
-    def __init__(self, name: str, index: int, command: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
-        """`command` runs in `folder` with nothing but `env` in its environment; the log goes there too."""
+    def __init__(
+        self,
+        name: str,
+        index: int,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        cores: Collection[int] = (),
+    ) -> None:
+        """`command` runs in `folder` with nothing but `env` in its environment; the log goes there too.
+
+        It runs on `cores` only; none: on any. Elsewhere than on Linux it runs on any.
+        """
         self.name = name
         self.index = index
         self.log = folder / f"{name}-{index}.log"
@@ -35,6 +47,8 @@ class Process:
         self._command = list(command)
         self._env = dict(env)
         self._folder = folder
+        self._cores = ",".join(str(core) for core in sorted(cores)) or ANY
+        self._log_from = 0
         self._process: asyncio.subprocess.Process | None = None
         self._watched: psutil.Process | None = None
 
@@ -59,8 +73,9 @@ class Process:
         """Start it; `ready` waits for it. Raises OSError."""
         self.started = time.monotonic()
         # A leashed process also ends when this one is killed and can stop nothing.
-        leashed = [sys.executable, "-m", "simulator.leash", str(os.getpid()), *self._command]
+        leashed = [sys.executable, "-m", "simulator.leash", str(os.getpid()), self._cores, *self._command]
         with self.log.open("ab") as log:
+            self._log_from = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *leashed,
                 env={"PYTHONPATH": str(ROOT), **self._env},
@@ -95,6 +110,10 @@ class Process:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(f"  {line}" for line in lines[-_TAIL:]) or "  (nothing in its log)"
 
+    def said(self, text: str) -> bool:
+        """Whether `text` is in its log since it was last started."""
+        return self.log.exists() and text.encode() in self.log.read_bytes()[self._log_from :]
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it runs."""
         # psutil compares creation times, so that a process id used again is not hit; asyncio's own way
@@ -114,6 +133,8 @@ class Process:
     async def stop(self, timeout_s: float) -> bool:
         """SIGTERM, and SIGKILL after `timeout_s`. False when it had to be killed."""
         self.send(signal.SIGTERM)
+        # One that was paused must go on to hear it.
+        self.send(signal.SIGCONT)
         if await self.ended(timeout_s):
             return True
         self.send(signal.SIGKILL)

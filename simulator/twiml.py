@@ -3,6 +3,7 @@
 Source: Twilio's TwiML for Programmable Voice.
 """
 
+import re
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -34,6 +35,13 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
+class Dial:
+    """Connect the caller with another number."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Wait."""
 
@@ -60,7 +68,7 @@ class Reject:
     reason: str = "rejected"
 
 
-Verb = Stream | Say | Play | Pause | Redirect | Hangup | Reject
+Verb = Stream | Say | Play | Dial | Pause | Redirect | Hangup | Reject
 
 
 def parse(document: str) -> list[Verb]:
@@ -84,6 +92,8 @@ def _verb(element: ElementTree.Element) -> Verb:
             return Say(" ".join("".join(element.itertext()).split()))
         case "Play":
             return Play(text)
+        case "Dial":
+            return _dial(element)
         case "Pause":
             return _pause(element)
         case "Redirect":
@@ -94,6 +104,13 @@ def _verb(element: ElementTree.Element) -> Verb:
             return Reject(element.get("reason", "rejected"))
         case tag:
             raise BadTwiml(f"the simulator does not do <{tag}>")
+
+
+def _dial(element: ElementTree.Element) -> Dial:
+    number = (element.text or "").strip()
+    if len(element) or not re.fullmatch(r"\+[1-9][0-9]{3,14}", number):
+        raise BadTwiml(f"<Dial>{number}: an E.164 number expected")
+    return Dial(number)
 
 
 def _pause(element: ElementTree.Element) -> Pause:

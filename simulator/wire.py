@@ -61,7 +61,7 @@ def read(text: str | bytes, stream_sid: str) -> Media | Mark | Clear:
     """A message that the gateway sent. Raises BadMessage."""
     try:
         sent = _decoder.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(str(error)) from error
     if sent.stream != stream_sid:
         raise BadMessage(f"{sent.event}: streamSid {sent.stream!r} is not that of this stream")
@@ -112,7 +112,7 @@ class Wire:
     def media(self, frame: bytes) -> str:
         """The caller's next 20 ms."""
         # Written by hand: fifty a second for each call.
-        payload = _SILENT_PAYLOAD if frame is SILENT_FRAME else base64.b64encode(frame).decode()
+        payload = _SILENT_PAYLOAD if frame is SILENT_FRAME else binascii.b2a_base64(frame, newline=False).decode()
         self._sequence += 1
         self._chunk += 1
         return (

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
-from services.gateway.media import Audio, Digit, HungUp, Mark, MediaEvent
+from services.gateway.media import Digit, HungUp, Mark, MediaEvent, OnAudio
 from shared.agents import AgentProfile, Directory, load
 from shared.bus import Bus
 from shared.call import Call
@@ -65,18 +65,21 @@ class FakeMedia:
     """A carrier's socket: a test feeds events and looks at what was played."""
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[MediaEvent | None] = asyncio.Queue()
+        self._events: asyncio.Queue[MediaEvent | tuple[int, bytes] | None] = asyncio.Queue()
         self.played: list[tuple[bytes, str]] = []
         self.clears = 0
         self.closed: str | None = None
         self.changed = asyncio.Event()
 
-    async def events(self) -> AsyncIterator[MediaEvent]:
+    async def events(self, on_audio: OnAudio) -> AsyncIterator[MediaEvent]:
         while (event := await self._events.get()) is not None:
-            yield event
+            if isinstance(event, Mark | Digit | HungUp):
+                yield event
+            else:
+                on_audio(*event)
 
     def say(self, timestamp_ms: int, payload: bytes) -> None:
-        self._events.put_nowait(Audio(timestamp_ms, payload))
+        self._events.put_nowait((timestamp_ms, payload))
 
     def mark(self, name: str) -> None:
         self._events.put_nowait(Mark(name))

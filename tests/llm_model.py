@@ -13,6 +13,7 @@ class ScriptedModel:
     """Answers each request with the next of its scripts."""
 
     name = "scripted-1"
+    provider = ""
 
     def __init__(self, *scripts: Sequence[Step]) -> None:
         """One script a request, in order."""

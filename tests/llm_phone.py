@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from services.llm.dialogue import Dialogue
 from services.llm.provider import ChatModel
@@ -21,11 +21,13 @@ from shared.messages import (
     Message,
     Playback,
     ReplyEnd,
+    ReplyOnLine,
     ReplyText,
     SpeechFinal,
     SpeechPartial,
     SpeechStarted,
     SpeechStopped,
+    StageTaken,
 )
 from shared.turn_taking import TurnProfile
 
@@ -45,25 +47,58 @@ class Phone:
 
     def __init__(self, bus: MemoryBus, profile: AgentProfile = PROFILE, epoch: int = 1) -> None:
         self.bus = bus
-        self.call = Call(profile, CallChannel(bus, "CA1", "llm", epoch))
+        self.profile = profile
+        self.gateway = CallChannel(bus, "CA1", "gateway", 1)
+        self.stt = CallChannel(bus, "CA1", "stt", 1)
+        self.call = self._leased(epoch, 0)
         self.failed = False
-        self.call.failed = self._fail
-        self._gateway = CallChannel(bus, "CA1", "gateway", 1)
-        self._stt = CallChannel(bus, "CA1", "stt", 1)
+        self.utterance = 0
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._unread: list[Message] = []
-        self._utterance = 0
         self.session: Dialogue | None = None
+
+    def _leased(self, epoch: int, line: int) -> Call:
+        call = Call(self.profile, CallChannel(self.bus, "CA1", "llm", epoch), line)
+        call.failed = self._fail
+        return call
 
     def _fail(self) -> None:
         self.failed = True
 
     async def open(self, model: ChatModel) -> None:
+        await self.listen()
+        await self._open(model)
+
+    async def _open(self, model: ChatModel) -> None:
         async def open_model(profile: AgentProfile) -> tuple[str, ChatModel]:
             return "scripted", model
 
-        await self.listen()
         self.session = await LlmStage(open_model).open(self.call)
+
+    async def kill(self) -> None:
+        """The worker dies: it does nothing more, and closes nothing."""
+        await self.bus.settle()
+        await abandon(self.call, self.session)
+
+    async def lease_again(self, model: ChatModel, line: int = 1) -> None:
+        """Another worker opens the dialogue; the line `line` is open (0: none is)."""
+        self.call = self._leased(self.call.channel.epoch + 1, line)
+        await self._open(model)
+
+    async def taken(self, leased: str = "llm", epoch: int | None = None, **reply: Any) -> None:
+        """The gateway tells that `leased` was taken over, and how far the reply is."""
+        number = self.call.channel.epoch if epoch is None else epoch
+        line = ReplyOnLine.model_validate(reply)
+        await self.gateway.send(
+            StageTaken(leased=leased, worker="w", lease_epoch=number, since=time.time(), reply=line)
+        )
+        await self.bus.settle()
+
+    async def take_over(self, model: ChatModel, **reply: Any) -> None:
+        """The worker dies and another takes over; `reply` is what the line knows of the newest one."""
+        await self.kill()
+        await self.lease_again(model)
+        await self.taken(**reply)
 
     async def listen(self) -> None:
         async def receive(subject: str, payload: bytes) -> None:
@@ -95,8 +130,11 @@ class Phone:
         self._unread = [message for message in self._unread if message not in read]
         return end, [piece for piece in read if piece.generation == end.generation]
 
-    async def start(self) -> None:
-        await self._gateway.send(STARTED)
+    async def start(self, line: int = 1) -> None:
+        """The line is open; a number above 1: it is another one."""
+        self.gateway.epoch = line
+        await self.gateway.send(STARTED)
+        await self.bus.settle()
 
     async def say(self, text: str) -> None:
         """The caller says `text`; silence has lasted long enough already."""
@@ -104,22 +142,30 @@ class Phone:
         await self.finish_saying(text)
 
     async def finish_saying(self, text: str) -> None:
-        await self._stt.send(SpeechFinal(utterance=self._utterance, text=text, complete=True))
-        await self._stt.send(SpeechStopped(utterance=self._utterance, t_ms=0, ended_at=time.time() - 1))
+        await self.stt.send(SpeechFinal(utterance=self.utterance, text=text, complete=True))
+        await self.stt.send(SpeechStopped(utterance=self.utterance, t_ms=0, ended_at=time.time() - 1))
 
     async def begin_to_say(self, text: str) -> None:
-        self._utterance += 1
-        await self._stt.send(SpeechStarted(utterance=self._utterance, t_ms=0))
-        await self._stt.send(SpeechPartial(utterance=self._utterance, text=text))
+        self.utterance += 1
+        await self.stt.send(SpeechStarted(utterance=self.utterance, t_ms=0))
+        await self.stt.send(SpeechPartial(utterance=self.utterance, text=text))
 
     async def heard(self, generation: int, text: str, state: str = "finished") -> None:
         report = {"generation": generation, "state": state, "heard": text, "heard_ms": 60 * len(text)}
-        await self._gateway.send(Playback.model_validate({**report, "synthesized_at": time.time()}))
+        await self.gateway.send(Playback.model_validate({**report, "synthesized_at": time.time()}))
         await self.bus.settle()
 
-    async def press(self, digit: str) -> None:
-        await self._gateway.send(Digit(digit=digit))
+    async def press(self, digit: str, number: int = 0) -> None:
+        await self.gateway.send(Digit(digit=digit, number=number))
         await self.bus.settle()
+
+
+async def abandon(call: Call, session: Dialogue | None) -> None:
+    """What is left of a worker that died: no tasks, no timers, nothing said."""
+    if session is not None:
+        session._timer.set(None)
+        session._waiting.set(None)
+    await call.close()
 
 
 def texts(pieces: Sequence[ReplyText]) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -25,6 +26,7 @@ class Vendor:
     requests: int = 0
     peers: set[object] = field(default_factory=set)
     """The connections that requests came on."""
+    _healed_at: int = 0
     _open: int = 0
     _idle: asyncio.Event | None = None
 
@@ -33,10 +35,16 @@ class Vendor:
         if self._idle is not None:
             await asyncio.wait_for(self._idle.wait(), 5)
 
+    def heal_at(self, request: int) -> None:
+        """Have no fault any more when the request of that number comes."""
+        self._healed_at = request
+
     @web.middleware
     async def watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count a request."""
         self.requests += 1
+        if self.requests == self._healed_at:
+            self.behaviour.llm_fault = ""
         self.peers.add(request.get_extra_info("peername"))
         self._open += 1
         self._idle = self._idle or asyncio.Event()
@@ -71,6 +79,6 @@ async def vendor_open() -> AsyncIterator[Vendor]:
         yield vendor
 
 
-def settings_for(url: str, key: str = "stand-in") -> Settings:
-    """The settings of a process that calls the stand-in."""
-    return Settings(openai_base_url=url, openai_api_key=SecretStr(key), llm_provider=None)
+def settings_for(url: str, key: str = "stand-in", **limits: Any) -> Settings:
+    """The settings of a process that calls the stand-in; `limits` as the settings name them."""
+    return Settings(openai_base_url=url, openai_api_key=SecretStr(key), llm_provider=None, **limits)

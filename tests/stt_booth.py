@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import numpy as np
 
 from services.stt.detector import SpeechDetector
-from services.stt.provider import Hypothesis
+from services.stt.provider import Hypothesis, Usage
 from services.stt.session import SttSession
 from services.stt.vad import Silero, VadBatcher
-from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE, bytes_of, decode, duration_ms, encode
+from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, bytes_of, decode, duration_ms, encode
 from shared.call import Call
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
@@ -46,6 +46,10 @@ class ScriptedTranscriber:
     async def finish(self) -> None:
         self.told.append("finish")
 
+    def usage(self) -> list[Usage]:
+        fed = len(self.audio)
+        return [Usage("scripted", self.model, round(fed / RATE, 2))] if fed else []
+
     async def close(self) -> None:
         self.closed = True
 
@@ -61,15 +65,17 @@ class ScriptedTranscriber:
 class Booth:
     """A session at work, and the line that it listens to. Its clock is 1000 s ahead of the caller's timeline."""
 
-    def __init__(self, detector: SpeechDetector | None = None) -> None:
+    def __init__(self, detector: SpeechDetector | None = None, line: int = 0) -> None:
+        """`line`: the number of the line that was open before the session, since the time 1000."""
         self.bus = MemoryBus()
         self.now = 1000.0
-        self.call = Call(profile(), CallChannel(self.bus, CALL, "stt", 1, lambda: self.now))
-        self.line = CallChannel(self.bus, CALL, "gateway", 1)
+        channel = CallChannel(self.bus, CALL, "stt", 1, lambda: self.now)
+        self.call = Call(profile(), channel, line, 1000.0 if line else 0.0)
+        self.line = CallChannel(self.bus, CALL, "gateway", line or 1)
         self.tts = CallChannel(self.bus, CALL, "tts", 1)
         self.transcriber = ScriptedTranscriber()
         self.vad = VadBatcher(Silero(), lambda work: None)
-        self.session = SttSession(self.call, "scripted", self.vad, detector, clock=lambda: self.now)
+        self.session = SttSession(self.call, self.vad, detector, clock=lambda: self.now)
         self.heard: Heard
         self.seq = 0
         self.at_ms = 0
@@ -91,6 +97,18 @@ class Booth:
             self.seq += 1
             self.at_ms += FRAME_MS
             self.vad.run()
+        await self.settle()
+
+    async def replay(self, mulaw: bytes, from_ms: int) -> None:
+        """Send at once what the gateway has kept from `from_ms` to now; it goes on from there."""
+        self.at_ms = from_ms
+        for start in range(0, len(mulaw) - FRAME_BYTES + 1, FRAME_BYTES):
+            self.seq = self.at_ms // FRAME_MS
+            await self.line.send_audio_in(self.seq, self.at_ms, mulaw[start : start + FRAME_BYTES])
+            self.at_ms += FRAME_MS
+        self.seq += 1
+        await self.bus.settle()
+        self.vad.run()
         await self.settle()
 
     async def agent_speaks(self, mulaw: bytes, generation: int = 1) -> None:
@@ -128,8 +146,8 @@ def silence(ms: int) -> bytes:
 
 
 @asynccontextmanager
-async def open_booth(detector: SpeechDetector | None = None) -> AsyncIterator[Booth]:
-    made = Booth(detector)
+async def open_booth(detector: SpeechDetector | None = None, line: int = 0) -> AsyncIterator[Booth]:
+    made = Booth(detector, line)
     await made.start()
     try:
         yield made

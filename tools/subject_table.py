@@ -33,6 +33,13 @@ def render() -> str:
         rows.append(_row(f"call.<id>.{suffix}", ", ".join(message.sender), message.receiver, _fields(message)))
     rows += [
         _row(subjects.lease("<stage>"), "gateway", "one worker (queue group)", ", ".join(LeaseRequest.model_fields)),
+        _row(subjects.lease_of("<stage>", "<worker>"), "gateway", "that worker", "the same"),
+        _row(
+            subjects.knock("<stage>", "<worker>"),
+            "gateway",
+            "that worker (request)",
+            "answers with nothing: it is there",
+        ),
         _row(subjects.heartbeat("<stage>", "<worker>"), "all", "gateways, workers", ", ".join(Heartbeat.model_fields)),
         _row(subjects.LIVE_CALLS, "anyone", "one gateway (request)", "answers with the live calls as a JSON array"),
     ]

@@ -8,32 +8,39 @@ import structlog
 import uvloop
 
 from services.gateway.app import build
-from services.gateway.server import HttpServer
+from services.gateway.departure import Surroundings, leave
+from services.gateway.server import HttpServer, listen
 from shared import log
 from shared import settings as configuration
 from shared.agents import AgentsFile, AgentsFileError
 from shared.service import connect, process_id, stop_signal
 from shared.settings import Settings
+from shared.watchdog import watched
 
 logger = structlog.get_logger()
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     stop = stop_signal()
-    bus = await connect(settings.nats_url, "gateway", stop)
+    bus = await connect(settings, "gateway", stop)
     if bus is None:
         return
     gateway = await build(bus, settings, process_id("gateway"))
-    server = HttpServer(gateway.app, listener)
+    server = HttpServer(gateway.app, gateway.web_sockets, listener)
     serving = server.start()
     logger.info("gateway_ready", port=server.port, gateway=gateway.switchboard.gateway)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     logger.info("gateway_draining", calls=len(gateway.switchboard.lines))
-    await gateway.switchboard.drain(settings.drain_timeout_s)
+    await leave(
+        gateway.switchboard,
+        settings.drain_timeout_s,
+        Surroundings(gateway.fellows.take_calls, server.stop_listening, gateway.pulse.send),
+    )
     server.stop()
     await serving
     gateway.pulse.stop()
+    await gateway.breakers.close()
     await bus.close()
     logger.info("gateway_stopped")
 
@@ -66,10 +73,10 @@ def main() -> None:
     if only_check:
         return
     try:
-        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+        listener = listen(settings.host, settings.port)
     except OSError as error:
         configuration.stop(f"PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}")
-    uvloop.run(_serve(settings, listener))
+    uvloop.run(watched(_serve(settings, listener), settings.hang_exit_s))
 
 
 if __name__ == "__main__":

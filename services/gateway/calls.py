@@ -1,5 +1,6 @@
 """The live calls, kept in the key-value bucket `calls` so that any gateway can go on with them."""
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -24,6 +25,8 @@ class Lease(BaseModel):
 
     worker: str
     epoch: int
+    gaps: int | None = None
+    """How often the worker had lost the broker by then; None: not known."""
 
 
 class CallRecord(BaseModel):
@@ -37,7 +40,7 @@ class CallRecord(BaseModel):
     profile: AgentProfile
     state: Literal["ringing", "live", "ended"] = "ringing"
     gateway: str
-    """The gateway that owns the line."""
+    """The gateway that owns the line, or has answered for the next one."""
     line: int = 0
     """The number of the line, the epoch of all that the gateway says in this call."""
     token_sha256: str = ""
@@ -93,14 +96,17 @@ class CallStore:
             return changed
         raise WrongRevision(call_id)
 
-    async def issue_token(self, call_id: str) -> str | None:
-        """A new one-use media token for the call; the one before it is void. None when the call is over."""
+    async def issue_token(self, call_id: str, gateway: str) -> str | None:
+        """A new one-use media token for the call; the one before it is void. None when the call is over.
+
+        `gateway` answers for the call until its line is open.
+        """
         token = secrets.token_urlsafe(24)
 
         def keep(record: CallRecord) -> CallRecord | None:
             if record.state == "ended":
                 return None
-            return record.model_copy(update={"token_sha256": _hash(token)})
+            return record.model_copy(update={"token_sha256": _hash(token), "gateway": gateway})
 
         return token if await self.change(call_id, keep) else None
 
@@ -117,9 +123,17 @@ class CallStore:
 
         return await self.change(call_id, take)
 
+    async def forget(self, call_id: str) -> None:
+        """The call was never taken: nothing is known of it when it rings again."""
+        await self._bucket.delete(call_id)
+
     async def touch(self, call_id: str) -> None:
         """Keep the record alive for another while."""
-        await self.change(call_id, lambda record: record)
+        entry = await self._bucket.get(call_id)
+        if entry is not None:
+            # Whoever has changed it in between has kept it alive.
+            with contextlib.suppress(WrongRevision):
+                await self._bucket.update(call_id, *entry)
 
     async def live(self) -> list[CallRecord]:
         """All calls that are not over, oldest first."""

@@ -6,7 +6,7 @@ It is the one source of truth for "is the agent speaking".
 from dataclasses import dataclass
 
 from services.gateway.reply import Outgoing, Reply
-from shared.messages import AudioOut, Playback
+from shared.messages import AudioOut, Playback, ReplyOnLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class PlaybackClock:
         """A reply has started, and it is not known yet when the caller heard it begin."""
         self._farewell: int | None = None
         self._over = False
+        self._announced_until = 0.0
+        """Until then the carrier plays an announcement, which is no part of any reply."""
 
     @property
     def speaking(self) -> bool:
@@ -43,9 +45,34 @@ class PlaybackClock:
         """Whether the call shall end now: it was ordered to, and the caller has heard the last reply."""
         return self._over or (self._farewell == self._reply.generation and self._reply.finished)
 
+    @property
+    def reply(self) -> ReplyOnLine:
+        """The newest reply as it is now."""
+        reply = self._reply
+        if not reply.generation:
+            return ReplyOnLine()
+        return ReplyOnLine(
+            generation=reply.generation,
+            turn_id=reply.turn_id,
+            started=reply.started,
+            paused=reply.paused,
+            complete=reply.complete,
+            over=reply.finished,
+            heard_ms=reply.heard_ms,
+            heard=reply.heard,
+            received=reply.received,
+        )
+
     def awaits(self, mark: str) -> bool:
         """Whether the audio before `mark` shall still be heard."""
         return self._reply.awaits(mark)
+
+    def announce(self, ms: int, now: float) -> bool:
+        """Whether an announcement of `ms` may be sent now: not while the agent is heard, which would count it in."""
+        if self.speaking:
+            return False
+        self._announced_until = now + ms / 1000
+        return True
 
     def admit(self, piece: AudioOut, now: float) -> Step:
         """A piece arrived from tts; it is dropped when its reply is over."""
@@ -56,7 +83,7 @@ class PlaybackClock:
         if reply.complete:
             return Step()
         reply.keep(piece, now)
-        play = () if reply.paused else reply.play(now)
+        play = () if reply.paused else reply.play(now, self._announced_until)
         return Step(clear, play, (*reports, *self._start(play), *self._finish()))
 
     def mark(self, name: str, now: float) -> Step:
@@ -79,7 +106,8 @@ class PlaybackClock:
         reply = self._reply
         if reply.finished or reply.paused:
             return Step()
-        clear = clear or reply.playing
+        if reply.playing:
+            clear, self._announced_until = True, 0.0
         reply.silence(now)
         reply.paused = True
         self._audible_due = False
@@ -91,7 +119,7 @@ class PlaybackClock:
         if generation != reply.generation or not reply.paused or reply.finished:
             return Step()
         reply.paused = False
-        play = reply.play(now)
+        play = reply.play(now, self._announced_until)
         return Step(False, play, (self._report("resumed"), *self._start(play)))
 
     def clear(self, generation: int, now: float) -> Step:
@@ -114,6 +142,8 @@ class PlaybackClock:
         if generation <= reply.generation:
             return False, ()
         clear = reply.playing
+        if clear:
+            self._announced_until = 0.0
         reports: tuple[Playback, ...] = ()
         if (reply.started or reply.paused) and not reply.finished:
             reply.silence(now)

@@ -50,6 +50,8 @@ class Reply:
         self.heard_ms = 0
         self.heard = ""
         """The whole words of those milliseconds."""
+        self.received = ""
+        """The words of all audio that has come."""
         self.moments: dict[str, float] = {}
         """Of its first audio: when it was asked for, published and received."""
         self._waiting: deque[_Piece] = deque()
@@ -84,6 +86,7 @@ class Reply:
         self._bytes += len(piece.payload)
         self.turn_id = piece.turn_id
         self.complete = piece.last
+        self.received += piece.text
         if piece.payload and not self.moments:
             self.moments = {"asked_at": piece.asked_at, "synthesized_at": piece.at, "received_at": now}
         if self._audible_ms is None and (first := first_audible(piece.payload)) is not None:
@@ -91,14 +94,14 @@ class Reply:
         self._waiting.append(_Piece(piece.payload, piece.text, start * 1000 // RATE, self._end_ms))
         self._settle()
 
-    def play(self, now: float) -> tuple[Outgoing, ...]:
-        """Take everything that waits, to be sent to the carrier now."""
+    def play(self, now: float, idle_at: float = 0.0) -> tuple[Outgoing, ...]:
+        """Take everything that waits, to be sent to the carrier now; until `idle_at` it plays what is no reply."""
         outgoing: list[Outgoing] = []
         while self._waiting:
             piece = self._waiting.popleft()
             if self._reached(now) >= self._sent_ms:
                 # The carrier is idle: it begins to play this when it comes.
-                self._known = (self._sent_ms, now)
+                self._known = (self._sent_ms, max(now, idle_at))
             self._sent.append(piece)
             self._sent_ms = piece.end_ms
             if piece.payload:

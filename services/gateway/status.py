@@ -1,7 +1,9 @@
-"""What the gateway tells about itself: health, readiness, metrics, the live calls."""
+"""What the gateway tells everybody about itself: health and readiness. And the live calls, for operators."""
+
+import asyncio
+from collections.abc import Callable
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from services.gateway.calls import CallRecord, CallStore
@@ -12,7 +14,7 @@ from shared.roster import Roster
 
 
 class LiveCall(BaseModel):
-    """A call as `nats req gateway.calls ''` shows it."""
+    """A call as `GET /calls` and `nats req gateway.calls ''` show it."""
 
     call_id: str
     caller: str
@@ -40,22 +42,29 @@ async def live_calls(store: CallStore) -> bytes:
 
 
 class StatusRoutes:
-    """`/health`, `/ready` and `/metrics`."""
+    """`/health` and `/ready`, open to all."""
 
-    def __init__(self, bus: Bus, roster: Roster, agents: AgentsFile, switchboard: Switchboard) -> None:
-        """All that readiness depends on."""
+    def __init__(
+        self,
+        bus: Bus,
+        roster: Roster,
+        agents: AgentsFile,
+        switchboard: Switchboard,
+        breakers: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        """All that readiness depends on; `breakers` gives the state of each provider's circuit breaker."""
         self._bus = bus
         self._roster = roster
         self._agents = agents
         self._switchboard = switchboard
+        self._breakers = breakers
         self.router = APIRouter()
         self.router.add_api_route("/health", self.health, methods=["GET"])
         self.router.add_api_route("/ready", self.ready, methods=["GET"])
-        self.router.add_api_route("/metrics", self.metrics, methods=["GET"])
 
-    async def health(self) -> dict[str, str]:
-        """The process lives."""
-        return {"status": "alive"}
+    async def health(self) -> dict[str, object]:
+        """The process lives, and which providers the fleet may ask."""
+        return {"status": "alive", "breakers": self._breakers()}
 
     async def ready(self, response: Response) -> dict[str, object]:
         """The gateway can serve the default agent: the broker answers and each stage has a worker."""
@@ -72,6 +81,7 @@ class StatusRoutes:
             "missing": missing,
             "draining": self._switchboard.draining,
             "calls": len(self._switchboard.lines),
+            "tasks": len(asyncio.all_tasks()),
         }
 
     def _stages(self) -> list[str]:
@@ -79,7 +89,3 @@ class StatusRoutes:
 
     def _workers(self, stage: str) -> list[str]:
         return [beat.worker for beat in self._roster.alive(stage) if not beat.draining]
-
-    async def metrics(self) -> Response:
-        """Prometheus metrics of this process."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -2,29 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from pydantic import ValidationError
 
-from services.gateway.calls import CallRecord, CallStore, Lease
+from services.gateway.calls import CallRecord, CallStore
+from services.gateway.endings import REDIAL_WITHIN_S, Endings
+from services.gateway.knocking import Misses
 from services.gateway.leases import LeaseDesk, StageMissing
-from services.gateway.line import End, Line
+from services.gateway.line import End, Line, Owner, Sounds
+from services.gateway.lines import Lines, OpenLine
+from services.gateway.losses import Judge
 from services.gateway.media import Media
 from shared.agents import AgentsFile, AgentsFileError
 from shared.bus import Bus, BusError, Disconnected
 from shared.channel import CallChannel
-from shared.messages import CallEnded, CallStarted
-from shared.metrics import CALLS_ENDED
-from shared.roster import DEAD_AFTER_S, Roster
+from shared.messages import CallStarted, ErrorHappened, TurnsChanged
+from shared.roster import Roster
 
 log = structlog.get_logger()
 
-REDIAL_WITHIN_S = 10.0
-"""A carrier whose socket broke asks the webhook again within this time, or the call is over."""
-_FORGET_AFTER_S = 60.0
-RETRY_S = 2.0
-"""Between two tries to end a call while the broker is away."""
+_FORGET_AFTER_S = 600.0
+"""A worker that hangs is in the broker's queue groups until the broker misses its pongs."""
+_TOUCH_OVER_S = 20.0
+"""Hundreds of records are not touched at the same moment, which would hold up everybody's audio."""
 CONNECT_WITHIN_S = 20.0
 """A call that was answered opens its media socket within this time, or it is over."""
 
@@ -43,11 +46,16 @@ class TurnAway:
 
 
 @dataclass(frozen=True, slots=True)
+class Full:
+    """Every worker of a stage has all the calls that it takes. Nothing is kept of the call: it may ask again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Over:
     """The call has ended: hang up."""
 
 
-Answer = Connect | TurnAway | Over
+Answer = Connect | TurnAway | Full | Over
 
 
 class Switchboard:
@@ -63,23 +71,25 @@ class Switchboard:
         gateway: str,
         apology: bytes,
         max_call_s: float,
+        moment: bytes = b"",
+        judge: Judge | None = None,
     ) -> None:
-        """`gateway` is this process's id; `apology` is μ-law for when a stage fails in mid-call."""
+        """`gateway` is this process's id.
+
+        `apology` is μ-law for when a call cannot go on, `moment` for when the agent keeps the caller waiting.
+        """
         self.gateway = gateway
-        self.lines: dict[str, Line] = {}
+        self.lines = Lines()
+        self.endings = Endings(bus, store, self.lines)
         self.draining = False
-        self.idle = asyncio.Event()
-        self.idle.set()
         self._bus = bus
         self._store = store
         self._desk = desk
         self._roster = roster
         self._agents = agents
-        self._apology = apology
+        self._sounds = Sounds(apology, moment)
         self._max_call_s = max_call_s
-        self._live: dict[str, tuple[CallRecord, float]] = {}
-        self._trust_silence_from = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._judge = judge or Judge(roster, Misses(), gateway, lambda: bus.gaps)
 
     async def answer(self, call_id: str, caller: str, dialled: str) -> Answer:
         """A call rings, or its carrier asks again after its socket closed. Raises BusError."""
@@ -87,10 +97,9 @@ class Switchboard:
             # Not after a time-out: the caller hears the phone ring.
             raise Disconnected("the broker cannot be reached")
         record = await self._store.get(call_id)
-        if self.draining:
-            # Nobody routes calls to a gateway that is not ready unless it is the only one.
-            log.warning("call_turned_away", call_id=call_id, reason="this gateway drains")
-            await self.end(call_id, "drained")
+        if self.draining and record is None and not self._others():
+            # It would be cut off soon; the calls of this gateway are answered again while it waits for them.
+            log.warning("call_turned_away", call_id=call_id, reason="the last gateway drains")
             return TurnAway()
         if record is None:
             record = self._new(call_id, caller, dialled)
@@ -103,13 +112,14 @@ class Switchboard:
         try:
             await self._lease(record)
         except StageMissing as error:
-            log.error("stage_missing", call_id=call_id, stage=error.stage, reason=error.reason)
-            await self.end(call_id, "stage_missing")
-            return TurnAway()
-        token = await self._store.issue_token(call_id)
+            log.error("stage_missing", call_id=call_id, stage=error.stage, reason=error.reason, full=error.full)
+            if not record.line:
+                return await self._turn_away(record, error)
+            # The conversation is under way: when the line is open again, the keeper goes on looking.
+        token = await self._store.issue_token(call_id, self.gateway)
         if token is None:
             return Over()
-        self._later(CONNECT_WITHIN_S, call_id, record.line, "never_connected")
+        self.endings.later(CONNECT_WITHIN_S, call_id, record.line, "never_connected")
         return Connect(record.profile.name, token)
 
     def _new(self, call_id: str, caller: str, dialled: str) -> CallRecord:
@@ -127,16 +137,24 @@ class Switchboard:
             started_at=time.time(),
         )
 
-    def _lost(self, lease: Lease, taken_at: float) -> bool:
-        silent_s = self._roster.silent_s(lease.worker)
-        return (time.monotonic() - taken_at if silent_s is None else silent_s) > DEAD_AFTER_S
+    def _others(self) -> bool:
+        """Whether another gateway takes calls: the media socket opens there, since this one accepts none any more."""
+        return any(not beat.draining and beat.worker != self.gateway for beat in self._roster.alive("gateway"))
+
+    async def _turn_away(self, record: CallRecord, error: StageMissing) -> Answer:
+        if error.full:
+            self._desk.release(record, record.leases)
+            await self._store.forget(record.call_id)
+            return Full()
+        await self.endings.end(record.call_id, "stage_missing")
+        return TurnAway()
 
     async def _lease(self, record: CallRecord) -> None:
-        """Lease the stages that have no living worker yet."""
+        """Lease the stages that have no worker which is fit to go on. Raises StageMissing."""
         missing = [
             stage
             for stage in record.profile.stages
-            if stage not in record.leases or self._lost(record.leases[stage], time.monotonic())
+            if stage not in record.leases or self._judge.unfit(record.leases[stage])
         ]
         if not missing:
             return
@@ -146,15 +164,23 @@ class Switchboard:
             lambda now: None if now.state == "ended" else now.model_copy(update={"leases": {**now.leases, **taken}}),
         )
         if kept is None:
-            await self._desk.release(record, taken)
+            self._desk.release(record, taken)
 
-    async def connect(self, call_id: str, token: str, media: Media) -> Line | None:
+    async def connect(self, call_id: str, token: str, media: Media) -> OpenLine | None:
         """Open the call's line on `media`; None when the token is wrong, used or void."""
         record = await self._store.redeem_token(call_id, token, self.gateway)
         if record is None:
             return None
         channel = CallChannel(self._bus, call_id, "gateway", record.line)
-        line = Line(media, channel, record.profile.stages[-1], self._apology, lambda end: self._settle(record, end))
+        owner = Owner(
+            settle=lambda end: self.endings.settle(record, end),
+            stage_failed=lambda error: self._stage_failed(opened, error),
+            turns_changed=lambda message: self._change_turns(opened, message),
+        )
+        line = Line(media, channel, record.profile.stages[-1], self._sounds, owner)
+        opened = OpenLine(line, record)
+        for stage, lease in record.leases.items():
+            opened.held[stage] = self._judge.hold(lease, self._bus.gaps)
         try:
             await line.open(
                 CallStarted(
@@ -163,127 +189,66 @@ class Switchboard:
             )
         except BusError:
             await channel.close()
-            self._later(REDIAL_WITHIN_S, call_id, record.line, "carrier_lost")
+            self.endings.later(REDIAL_WITHIN_S, call_id, record.line, "carrier_lost")
             raise
-        older = self.lines.get(call_id)
+        older = self.lines.put(opened)
         if older is not None:
-            older.close("taken_over")
-        self.lines[call_id] = line
-        self._live[call_id] = (record, time.monotonic())
-        self.idle.clear()
+            older.line.close("taken_over")
         log.info("call_connected", call_id=call_id, agent=record.profile.name, line=record.line)
-        return line
+        return opened
 
-    async def carry(self, line: Line) -> End:
+    async def carry(self, opened: OpenLine) -> End:
         """Run the line to its end."""
-        record, _ = self._live[line.call_id]
+        line, record = opened.line, opened.record
         max_call_s = min(self._max_call_s, record.profile.max_call_s)
         over = asyncio.get_running_loop().call_later(max_call_s, line.close, "max_duration")
         try:
             end = await line.run()
         finally:
             over.cancel()
-            if self.lines.get(line.call_id) is line:
-                del self.lines[line.call_id]
-                del self._live[line.call_id]
-                if not self.lines:
-                    self.idle.set()
+            self.lines.remove(opened)
         log.info("line_closed", call_id=line.call_id, line=record.line, reason=end)
-        await self._settle(record, end)
+        await self.endings.settle(opened.record, end)
         return end
 
-    async def _settle(self, record: CallRecord, end: End) -> None:
-        """What the end of a line means for its call."""
-        if end in ("carrier_lost", "drained"):
-            self._later(REDIAL_WITHIN_S, record.call_id, record.line, end)
-        elif end != "taken_over":
-            await self._surely(record.call_id, lambda: self.end(record.call_id, end))
+    def _stage_failed(self, opened: OpenLine, error: ErrorHappened) -> None:
+        held = opened.held.get(error.stage)
+        if held is None:
+            opened.line.fail("stage_failed")
+            return
+        opened.failed[error.stage] = error.epoch
+        if error.epoch == held.lease.epoch:
+            self._judge.fail(held)
 
-    def _later(self, after_s: float, call_id: str, line: int, reason: str) -> None:
-        """End the call after a while unless a newer line was opened."""
+    async def _change_turns(self, opened: OpenLine, message: TurnsChanged) -> None:
+        """Whoever takes a stage over takes turns as the call does now."""
 
-        async def end_unless_connected() -> None:
-            await self._surely(call_id, end)
+        def changed(record: CallRecord) -> CallRecord:
+            turns = record.profile.turns.changed(message.turns)
+            return record.model_copy(update={"profile": record.profile.model_copy(update={"turns": turns})})
 
-        async def end() -> None:
-            record = await self._store.get(call_id)
-            if record is not None and record.line == line and record.state != "ended" and call_id not in self.lines:
-                await self.end(call_id, reason)
-
-        loop = asyncio.get_running_loop()
-        loop.call_later(after_s, lambda: self._spawn(end_unless_connected()))
-
-    async def _surely(self, call_id: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do `work`; while the broker is away, again and again beside: the stages must hear of a call's end."""
         try:
-            await work()
+            opened.record = changed(opened.record)
+            await self._store.change(opened.line.call_id, changed)
+        except ValidationError:
+            # The stages that follow the change say what is wrong with it.
+            return
         except BusError as error:
-            log.warning("broker_away_at_the_end", call_id=call_id, error=str(error))
-
-            async def again() -> None:
-                await asyncio.sleep(RETRY_S)
-                await self._surely(call_id, work)
-
-            self._spawn(again())
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def end(self, call_id: str, reason: str) -> None:
-        """The call is over: every stage lets go. Ending it twice is no error."""
-        ended = await self._store.change(
-            call_id,
-            lambda record: None if record.state == "ended" else record.model_copy(update={"state": "ended"}),
-        )
-        if ended is None:
-            return
-        duration_ms = int((time.time() - ended.started_at) * 1000)
-        log.info("call_ended", call_id=call_id, reason=reason, duration_ms=duration_ms)
-        CALLS_ENDED.labels(reason).inc()
-        channel = CallChannel(self._bus, call_id, "gateway", ended.line)
-        message = CallEnded(reason=reason, duration_ms=duration_ms)
-        await self._surely(call_id, lambda: channel.send(message))
-        line = self.lines.get(call_id)
-        if line is not None:
-            line.close("caller_hung_up")
-
-    def check_stages(self) -> None:
-        """Run now and then: a line whose worker has fallen silent gets an apology and ends."""
-        now = time.monotonic()
-        if not self._bus.connected:
-            self._trust_silence_from = now + 2 * DEAD_AFTER_S
-        if now < self._trust_silence_from:
-            return
-        for call_id, line in list(self.lines.items()):
-            record, connected_at = self._live[call_id]
-            for stage in record.profile.stages:
-                if self._lost(record.leases[stage], connected_at):
-                    log.error("stage_lost", call_id=call_id, stage=stage, worker=record.leases[stage].worker)
-                    line.fail("stage_lost")
+            log.warning("turns_not_kept", call_id=opened.line.call_id, error=str(error))
 
     def keep_alive(self) -> None:
-        """Run now and then: the records of this gateway's calls stay in the broker, the long dead are forgotten."""
+        """Run twice a minute: the records of this gateway's calls stay in the broker, the long dead are forgotten."""
         self._roster.forget(_FORGET_AFTER_S)
-        for call_id in self.lines:
-            self._spawn(self._touch(call_id))
+        self.endings.spawn(self._touch_all([opened.record.call_id for opened in self.lines.all()]))
+
+    async def _touch_all(self, call_ids: Sequence[str]) -> None:
+        for call_id in call_ids:
+            if call_id in self.lines:
+                self.endings.spawn(self._touch(call_id))
+            await asyncio.sleep(_TOUCH_OVER_S / len(call_ids))
 
     async def _touch(self, call_id: str) -> None:
         try:
             await self._store.touch(call_id)
         except BusError as error:
             log.warning("call_not_touched", call_id=call_id, error=str(error))
-
-    async def drain(self, timeout_s: float) -> None:
-        """Answer no new calls; let the lines end, and close those left after `timeout_s` for another gateway."""
-        self.draining = True
-        try:
-            await asyncio.wait_for(self.idle.wait(), timeout_s)
-        except TimeoutError:
-            log.warning("drain_timed_out", calls=len(self.lines))
-            for line in list(self.lines.values()):
-                line.close("drained")
-            await self.idle.wait()
-        for task in self._tasks:
-            task.cancel()

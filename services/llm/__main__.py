@@ -2,13 +2,14 @@
 
 from services.llm.models import Models
 from services.llm.stage import LlmStage
+from shared.breakers import Breakers
 from shared.service import run
 from shared.settings import Settings
 
 
-def build(settings: Settings) -> LlmStage:
+def build(settings: Settings, breakers: Breakers) -> LlmStage:
     """The stage as the settings want it."""
-    return LlmStage(Models(settings).open)
+    return LlmStage(Models(settings, breakers).open)
 
 
 if __name__ == "__main__":

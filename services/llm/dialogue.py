@@ -4,8 +4,6 @@ Everything that decides is synchronous, so that no two handlers come between eac
 time (the model, the broker) runs beside.
 """
 
-import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,29 +11,30 @@ import structlog
 
 from services.llm.actions import Action, Commit, HangUp, Interrupt, Pause, Resume, Say, Speculate
 from services.llm.answer import Answerer
-from services.llm.draft import Draft
-from services.llm.latency import Latency, observe
-from services.llm.memory import Memory, MemoryStore
+from services.llm.memory import Memory
 from services.llm.outbox import Outbox
-from services.llm.prompt import system_prompt
-from services.llm.provider import ChatMessage, ChatModel
-from services.llm.reply import Reply
+from services.llm.provider import ChatModel
+from services.llm.speaker import Speaker
+from services.llm.store import MemoryStore
+from services.llm.timer import Timer
 from services.llm.turns import Turns
 from shared.call import Call
 from shared.live_turns import LiveTurns
 from shared.messages import (
+    CallEnded,
     CallStarted,
     Control,
     Digit,
+    LeaseChanged,
     Message,
     Playback,
-    ReplyText,
+    ReplyOnLine,
     SpeechFinal,
     SpeechPartial,
     SpeechStarted,
     SpeechStopped,
     SpeechSustained,
-    TranscriptAgent,
+    StageTaken,
     TranscriptCaller,
 )
 from shared.turn_taking import TurnProfile
@@ -43,8 +42,10 @@ from shared.turn_taking import TurnProfile
 log = structlog.get_logger()
 
 _CLOSE_S = 1.0
-_UNASKED = 0
-"""The turn that a greeting or a reprompt answers: none."""
+_TAKE_UP_S = 0.3
+"""The gateway tells a worker that takes over how far the reply is; without that it goes on after so long."""
+_SAVE_HEARD_S = 2.0
+"""What the caller hears is kept so often; the line knows it better, as long as it lives."""
 
 
 class Dialogue:
@@ -63,195 +64,197 @@ class Dialogue:
         self._call = call
         self._memory = memory
         self._store = store
+        store.superseded = self._leave
         self._clock = clock
-        self._turns = Turns(call.profile.turns)
+        self._turns = Turns(call.profile.turns, memory.record.standing)
         self._live_turns = LiveTurns(call, self._on_turns_changed)
         self._outbox = Outbox(call)
         self._answerer = Answerer(call, provider, model, self._outbox, clock)
-        self._answering: asyncio.Task[None] | None = None
-        self._draft: Draft | None = None
-        self._latency: dict[int, Latency] = {}
-        """Of the newest reply, by its generation, until it is heard."""
+        self._speaker = Speaker(call, memory, self._turns, self._outbox, self._answerer, self._save, clock)
         self._told_at = 0.0
         """When the message that is being handled was published; 0: it is the timer."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer(self._ring, clock)
+        self._waiting = Timer(lambda: self._take_up(ReplyOnLine()), clock)
+        self._heard_saved_at = 0.0
+        self._early: list[Message] | None = [] if call.line else None
+        """What came before it was known how far the worker before has come; None: it is known."""
         self._closed = False
+        self._left = False
+        """The session has closed."""
+        self._ended = False
+        """The call is over, not only this worker's part in it."""
 
     async def listen(self) -> None:
         """Subscribe to what the dialogue hears of."""
         channel = self._call.channel
         speech = (SpeechStarted, SpeechSustained, SpeechPartial, SpeechFinal, SpeechStopped)
-        await channel.on(self._on_speech, *speech)
-        await channel.on(self._on_playback, Playback)
-        await channel.on(self._on_digit, Digit)
+        await channel.on(self._hear, *speech)
+        await channel.on(self._hear, Playback)
+        await channel.on(self._hear, Digit)
         await self._live_turns.listen()
-        await channel.on(self._on_started, CallStarted)
-        if self._memory.begun:
-            # The line is open already.
-            self._turns.begin(self._clock())
-            self._arm()
+        await channel.on(self._hear, StageTaken)
+        await channel.on(self._hear, CallStarted, LeaseChanged, CallEnded)
+        if self._early is not None:
+            self._waiting.set(self._clock() + _TAKE_UP_S)
 
-    async def _on_speech(self, message: Message) -> None:
-        if isinstance(message, SpeechStarted | SpeechSustained | SpeechPartial | SpeechFinal | SpeechStopped):
-            self._told_at = message.at
-            self._act(self._turns.handle(message, self._clock()))
-
-    async def _on_playback(self, message: Message) -> None:
-        if not isinstance(message, Playback):
+    async def _hear(self, message: Message) -> None:
+        if isinstance(message, CallEnded):
+            await self._on_ended()
+        elif self._closed and not isinstance(message, Playback):
             return
-        over, cleared = message.state in ("finished", "cleared"), message.state == "cleared"
-        reply = self._memory.heard(message.generation, message.heard, over=over, interrupted=cleared)
-        if reply is not None:
-            self._measure(reply.turn_id, message)
-        if reply is not None and over:
-            if message.heard.strip():
-                self._outbox.send(
-                    TranscriptAgent(
-                        turn_id=reply.turn_id, generation=reply.generation, text=message.heard, interrupted=cleared
-                    )
-                )
+        elif self._early is None:
+            self._handle(message)
+        elif isinstance(message, StageTaken) and self._is_mine(message):
+            self._take_up(message.reply)
+        else:
+            self._early.append(message)
+
+    def _is_mine(self, taken: StageTaken) -> bool:
+        return taken.leased == self._call.channel.stage and taken.lease_epoch == self._call.channel.epoch
+
+    def _take_up(self, line: ReplyOnLine) -> None:
+        """Go on where the worker before stopped."""
+        early, self._early = self._early or [], None
+        self._waiting.set(None)
+        log.info("dialogue_taken_up", call_id=self._call.id, begun=self._memory.begun, reply=line.generation)
+        self._open_line(self._call.line)
+        self._speaker.take_up(line)
+        for message in early:
+            self._handle(message)
+        self._act([])
+
+    def _handle(self, message: Message) -> None:
+        self._told_at = message.at
+        actions: Sequence[Action] = ()
+        if isinstance(message, SpeechStarted | SpeechSustained | SpeechPartial | SpeechFinal | SpeechStopped):
+            actions = self._turns.handle(message, self._clock())
+        elif isinstance(message, Playback):
+            actions = self._follow(message)
+        elif isinstance(message, Digit):
+            actions = self._press(message)
+        elif isinstance(message, CallStarted):
+            self._open_line(message.epoch)
+        elif isinstance(message, StageTaken):
+            self._stage_taken(message)
+        elif isinstance(message, LeaseChanged) and message.state == "lost":
+            self._stage_lost(message)
+        self._act(actions)
+
+    def _follow(self, playback: Playback) -> Sequence[Action]:
+        record, now = self._memory.record, self._clock()
+        # Nobody has cleared the newest reply: its line is gone, and the next one goes on with it.
+        stranded = playback.state == "cleared" and playback.generation == record.generation
+        self._speaker.follow(playback)
+        if playback.heard and now - self._heard_saved_at >= _SAVE_HEARD_S:
+            self._heard_saved_at = now
             self._save()
         # After the memory: a turn that waited for the reply to end must see it.
-        self._told_at = message.at
-        self._act(self._turns.handle(message, self._clock()))
+        return () if stranded else self._turns.handle(playback, now)
 
-    async def _on_digit(self, message: Message) -> None:
-        if isinstance(message, Digit):
-            log.info("digit_pressed", call_id=self._call.id)
-            self._told_at = message.at
-            self._act(self._turns.handle(message, self._clock()))
+    def _press(self, digit: Digit) -> Sequence[Action]:
+        record = self._memory.record
+        if digit.number and digit.number <= record.key:
+            return ()
+        log.info("digit_pressed", call_id=self._call.id)
+        record.key = max(record.key, digit.number)
+        return self._turns.handle(digit, self._clock())
+
+    def _open_line(self, line: int) -> None:
+        """The line is open; or another, after the one before broke."""
+        record = self._memory.record
+        before, record.line = record.line, max(record.line, line)
+        if before and before >= line:
+            return
+        self._turns.begin(self._clock())
+        greeting = self._call.profile.greeting
+        if before:
+            self._speaker.change_line()
+        elif not self._memory.begun and greeting.strip():
+            self._speaker.say(greeting, protected=self._turns.profile.barge_in.protect_greeting)
+
+    def _stage_lost(self, lease: LeaseChanged) -> None:
+        if lease.leased == "stt":
+            self._turns.caller.lost(lease.lease_epoch)
+        elif lease.leased == "tts":
+            self._speaker.lose_voice(lease.lease_epoch)
+
+    def _stage_taken(self, taken: StageTaken) -> None:
+        if taken.leased == "stt":
+            self._turns.caller.taken(taken.lease_epoch, self._clock())
+        elif taken.leased == "tts":
+            self._speaker.change_voice(taken.lease_epoch, taken.reply)
 
     def _on_turns_changed(self, profile: TurnProfile) -> None:
         self._turns.profile = profile
         self._act([])
 
-    async def _on_started(self, message: Message) -> None:
-        self._turns.begin(self._clock())
-        greeting = self._call.profile.greeting
-        if not self._memory.begun and greeting.strip():
-            # Whole, so that the voice finds it among those it has rendered before.
-            self._say(greeting, protected=self._turns.profile.barge_in.protect_greeting)
-        self._act([])
-
-    def _say(self, text: str, *, protected: bool = False) -> Reply:
-        reply = self._reply(_UNASKED, protected=protected)
-        reply.say(text)
-        reply.end()
-        self._save()
-        return reply
-
-    def _reply(self, turn_id: int, *, protected: bool = False) -> Reply:
-        generation = self._memory.reply_began(turn_id)
-        self._turns.reply_began(generation, self._clock(), protected=protected)
-        return Reply(generation, turn_id, self._send_reply)
-
-    def _send_reply(self, message: Message) -> None:
-        if isinstance(message, ReplyText):
-            self._turns.agent_said(message.text, self._clock())
-        self._outbox.send(message)
-
     def _act(self, actions: Sequence[Action]) -> None:
-        if self._closed:
+        if self._closed or self._early is not None:
             return
         for action in actions:
             self._do(action)
-        self._arm()
+        standing = self._turns.standing
+        if standing != self._memory.record.standing:
+            self._save()
+        self._timer.set(self._turns.deadline)
 
     def _do(self, action: Action) -> None:
         match action:
             case Commit():
-                self._commit(action)
+                turn_id = self._memory.caller_said(action.text)
+                self._speaker.answer(turn_id, action, max(action.due_at, self._told_at))
+                self._outbox.send(TranscriptCaller(turn_id=turn_id, text=action.text))
             case Speculate(text):
-                self._discard_draft()
-                self._draft = self._answerer.prepare(self._prompt(text))
+                self._speaker.prepare(text)
             case Pause(generation):
                 self._outbox.send(Control(action="pause", generation=generation))
             case Resume(generation):
                 self._outbox.send(Control(action="resume", generation=generation))
             case Interrupt():
-                self._stop_answering()
-                self._outbox.send(Control(action="clear", generation=self._memory.next_generation()))
-                self._save()
+                self._speaker.interrupt()
             case Say(text, farewell):
-                self._stop_answering()
-                reply = self._say(text)
+                reply = self._speaker.say(text)
                 if farewell:
-                    self._hang_up(reply.generation, "caller_silent")
+                    self._speaker.hang_up(reply.generation, "caller_silent")
             case HangUp(reason):
-                self._stop_answering()
-                self._hang_up(0, reason)
-
-    def _hang_up(self, generation: int, reason: str) -> None:
-        log.info("agent_hangs_up", call_id=self._call.id, generation=generation, reason=reason)
-        self._outbox.send(Control(action="hangup", generation=generation))
-
-    def _prompt(self, upcoming: str = "") -> list[ChatMessage]:
-        return self._memory.prompt(system_prompt(self._call.profile), upcoming)
-
-    def _commit(self, commit: Commit) -> None:
-        self._stop_answering()
-        turn_id = self._memory.caller_said(commit.text)
-        self._outbox.send(TranscriptCaller(turn_id=turn_id, text=commit.text))
-        messages = self._prompt()
-        reply = self._reply(turn_id)
-        latency = Latency(commit, max(commit.due_at, self._told_at), self._clock())
-        self._latency = {reply.generation: latency}
-        self._save()
-        self._answering = self._call.spawn(self._answer(reply, messages, latency))
-
-    async def _answer(self, reply: Reply, messages: Sequence[ChatMessage], latency: Latency) -> None:
-        draft, self._draft = self._draft, None
-        if await self._answerer.answer(reply, messages, latency, draft):
-            self._hang_up(reply.generation, "conversation_complete")
-
-    def _stop_answering(self) -> None:
-        if self._answering is not None:
-            self._answering.cancel()
-            self._answering = None
-
-    def _discard_draft(self) -> None:
-        if self._draft is not None:
-            self._draft.discard()
-            self._draft = None
-
-    def _measure(self, turn_id: int, playback: Playback) -> None:
-        latency = self._latency.get(playback.generation)
-        if latency is None:
-            return
-        if playback.state == "started":
-            latency.started(playback)
-        turn = latency.audible(playback, turn_id)
-        if turn is not None:
-            del self._latency[playback.generation]
-            observe(turn)
-            self._outbox.record(turn)
+                self._speaker.hang_up(0, reason)
 
     def _save(self) -> None:
-        self._store.save(self._memory.record)
+        record = self._memory.record
+        record.standing = self._turns.standing
+        if self._memory.begun or record.key:
+            self._store.save(record)
 
-    def _arm(self) -> None:
-        """Set the one timer to the next deadline of the turns."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = self._turns.deadline
-        if deadline is not None:
-            # uvloop rounds to milliseconds; a timer that fires early would have to be set again.
-            delay_s = math.ceil(max(0.0, deadline - self._clock()) * 1000) / 1000
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(loop.time() + delay_s, lambda: self._call.spawn(self._tick()))
+    def _ring(self) -> None:
+        self._call.spawn(self._tick())
 
     async def _tick(self) -> None:
         self._told_at = 0.0
         self._act(self._turns.tick(self._clock()))
 
+    def _leave(self) -> None:
+        """A newer lease has the dialogue: nobody listens to this worker any more, and nobody need hear of it."""
+        self._stop()
+        if self._call.failed is not None:
+            self._call.failed()
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._waiting.set(None)
+        self._timer.set(None)
+        self._speaker.close()
+
+    async def _on_ended(self) -> None:
+        self._ended = True
+        if self._left:
+            await self._store.forget()
+
     async def close(self) -> None:
         """The call has ended or moved on."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._stop_answering()
-        self._discard_draft()
+        self._stop()
         await self._outbox.close(_CLOSE_S)
         await self._store.close(_CLOSE_S)
         await self._answerer.close()
+        self._left = True
+        if self._ended:
+            await self._store.forget()

@@ -108,10 +108,10 @@ class Draft:
         if self._usage is not None:
             return self._usage, False
         if not self._asked or (self.failure is not None and not self._written):
-            return Usage(self._model.name, 0, 0), True
+            return Usage(self._model.name, 0, 0, provider=self._model.provider), True
         read = sum(len(message.content) for message in self.messages)
-        tokens = [-(-chars // _CHARS_PER_TOKEN) for chars in (read, self._written)]
-        return Usage(self._model.name, *tokens), True
+        tokens_in, tokens_out = (-(-chars // _CHARS_PER_TOKEN) for chars in (read, self._written))
+        return Usage(self._model.name, tokens_in, tokens_out, provider=self._model.provider), True
 
     def _settle(self) -> None:
         if not self._counted:

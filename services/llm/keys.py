@@ -8,12 +8,17 @@ _NAMES = {"*": "star", "#": "hash"}
 class Keys:
     """The keys of one turn."""
 
-    def __init__(self) -> None:
-        """None is pressed."""
-        self._keys = ""
+    def __init__(self, pressed: str = "") -> None:
+        """`pressed` are those that another worker has seen."""
+        self._keys = pressed
         self._ended = False
         self.pressed_at = 0.0
         """When the last one was."""
+
+    @property
+    def pressed(self) -> str:
+        """Those since the last turn."""
+        return self._keys
 
     def __bool__(self) -> bool:
         return bool(self._keys)

@@ -61,6 +61,36 @@ class Latency:
         )
 
 
+class Stopwatch:
+    """Measures the newest reply until it is heard."""
+
+    def __init__(self) -> None:
+        """Nothing is measured."""
+        self._generation = 0
+        self._latency: Latency | None = None
+
+    def start(self, generation: int, latency: Latency) -> None:
+        """`latency` is that of the reply `generation`."""
+        self._generation, self._latency = generation, latency
+
+    def drop(self) -> None:
+        """What was measured means nothing: the reply has another line."""
+        self._latency = None
+
+    def follow(self, playback: Playback, turn_id: int) -> TurnCompleted | None:
+        """The turn, once its reply is heard; it is counted."""
+        latency = self._latency
+        if latency is None or playback.generation != self._generation:
+            return None
+        if playback.state == "started":
+            latency.started(playback)
+        turn = latency.audible(playback, turn_id)
+        if turn is not None:
+            self._latency = None
+            observe(turn)
+        return turn
+
+
 def observe(turn: TurnCompleted) -> None:
     """Add the turn to the histogram, by part; `platform` is what the platform itself took."""
     spans = {part: getattr(turn, f"{part}_ms") for part in _PARTS}

@@ -1,47 +1,14 @@
 """What was said in a call, as the model is reminded of it: the caller's turns and what the caller heard."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal
-
-import structlog
-from prometheus_client import Counter
-from pydantic import BaseModel, ValidationError
+from collections.abc import Sequence
 
 from services.llm.provider import ChatMessage
-from shared.bus import Bucket, BusError
+from services.llm.record import Entry, Record, Spoken
 
-log = structlog.get_logger()
-
-BUCKET = "dialogues"
-KEEP_S = 24 * 3600
 CUT_SHORT = " —"
 """Behind what was heard of a reply that was interrupted; the system prompt explains it."""
-_SAVES_FAILED = Counter("trunkline_dialogue_saves_failed_total", "Dialogues that could not be saved")
-
-
-class Entry(BaseModel):
-    """One message of the conversation."""
-
-    role: Literal["user", "assistant"]
-    content: str
-    """Of the assistant: what the caller heard, not what the model wrote."""
-    turn_id: int
-    """0 for the greeting."""
-    generation: int = 0
-    """Of the assistant: the reply."""
-    playing: bool = False
-    """The caller may still hear more of it."""
-    interrupted: bool = False
-    """Of the assistant: the caller did not hear the rest."""
-
-
-class Record(BaseModel):
-    """A dialogue as it is kept in the bucket."""
-
-    generation: int = 0
-    turn_id: int = 0
-    messages: list[Entry] = []
+_KEPT_ASIDE = 2
+"""A reply under way and its beginning on another line do not push out what its prompt held."""
 
 
 class Memory:
@@ -58,8 +25,9 @@ class Memory:
         return self.record.generation > 0
 
     def next_generation(self) -> int:
-        """The generation grows with every reply and every interruption."""
+        """The generation grows with every reply and every interruption; either takes a hang-up back."""
         self.record.generation += 1
+        self.record.hang_up = None
         return self.record.generation
 
     def caller_said(self, text: str) -> int:
@@ -68,27 +36,56 @@ class Memory:
         self._append(Entry(role="user", content=text, turn_id=self.record.turn_id))
         return self.record.turn_id
 
-    def reply_began(self, turn_id: int) -> int:
-        """Keep the place of a reply that nobody has heard yet; returns its generation."""
+    def reply_began(self, turn_id: int, *, protected: bool = False, continues: bool = False) -> Spoken:
+        """Keep the place of a reply that nobody has heard yet; `continues`: its beginning was heard on another line."""
         generation = self.next_generation()
-        entry = Entry(role="assistant", content="", turn_id=turn_id, generation=generation, playing=True)
-        self._append(entry)
-        return generation
+        self._append(
+            Entry(
+                role="assistant",
+                content="",
+                turn_id=turn_id,
+                generation=generation,
+                continues=continues,
+                playing=True,
+            )
+        )
+        self.record.reply = Spoken(generation=generation, turn_id=turn_id, protected=protected)
+        return self.record.reply
 
     def heard(self, generation: int, text: str, *, over: bool, interrupted: bool = False) -> Entry | None:
         """The caller has heard `text` of a reply, and no more will come when it is `over`.
 
         Returns the reply, or None when it is unknown or was over before. One that nobody heard is forgotten.
+        A reply that is interrupted without an order of the dialogue has lost its line, and goes on with the next.
         """
-        for entry in self.record.messages:
+        reply, record = self.record.reply, self.record
+        for entry in record.messages:
             if entry.role == "assistant" and entry.generation == generation and entry.playing:
                 entry.content = text
                 entry.playing = not over
                 entry.interrupted = interrupted
                 if over and not text.strip():
-                    self.record.messages.remove(entry)
+                    record.messages.remove(entry)
+                if reply is not None and reply.generation == generation:
+                    reply.heard = text
+                    reply.over = over and not (interrupted and generation == record.generation)
                 return entry
         return None
+
+    def line_lost(self) -> Entry | None:
+        """The line of the newest reply is gone: nothing has cut it short.
+
+        Returns its beginning when the caller may have heard more of it until now.
+        """
+        reply = self.record.alive
+        if reply is None:
+            return None
+        entry = self.heard(reply.generation, reply.heard, over=True)
+        for said in self.record.messages:
+            if said.generation == reply.generation:
+                said.interrupted = False
+        reply.over = True
+        return entry
 
     def prompt(self, system: str, upcoming: str = "") -> list[ChatMessage]:
         """The conversation for the model, after the prompt `system`.
@@ -99,10 +96,21 @@ class Memory:
         entries = list(self.record.messages)
         if upcoming.strip():
             entries.append(Entry(role="user", content=upcoming, turn_id=0))
+        return self._prompt(system, entries)
+
+    def prompt_of(self, reply: Spoken, system: str) -> list[ChatMessage]:
+        """The prompt that `reply` answers."""
+        entries = [entry for entry in self.record.messages if entry.generation < reply.generation]
+        while reply.before and entries and entries[-1].role == "assistant" and entries[-1].turn_id == reply.turn_id:
+            entries.pop()
+        return self._prompt(system, entries)
+
+    def _prompt(self, system: str, entries: Sequence[Entry]) -> list[ChatMessage]:
         messages = [ChatMessage(role="system", content=system)]
         for entry in entries[-self._max_messages :]:
             content = self._content(entry)
-            if content and entry.role == messages[-1].role == "user":
+            before = messages[-1].role
+            if content and entry.role == before and (before == "user" or entry.continues):
                 content = f"{messages.pop().content} {content}"
             if content:
                 messages.append(ChatMessage(role=entry.role, content=content))
@@ -117,46 +125,4 @@ class Memory:
 
     def _append(self, entry: Entry) -> None:
         self.record.messages.append(entry)
-        del self.record.messages[: -self._max_messages]
-
-
-class MemoryStore:
-    """Keeps one call's dialogue in the bucket, so that another worker can go on with it."""
-
-    def __init__(
-        self, bucket: Bucket, call_id: str, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    ) -> None:
-        """`spawn` runs the saving beside the call."""
-        self._bucket = bucket
-        self._call_id = call_id
-        self._spawn = spawn
-        self._unsaved: bytes | None = None
-        self._saving: asyncio.Task[None] | None = None
-
-    async def load(self) -> Record:
-        """The dialogue so far, or a new one. Raises BusError when it cannot be known."""
-        found = await self._bucket.get(self._call_id)
-        try:
-            return Record() if found is None else Record.model_validate_json(found[0])
-        except ValidationError as error:
-            raise BusError(f"the dialogue of {self._call_id} cannot be read") from error
-
-    def save(self, record: Record) -> None:
-        """Keep `record` as it is now. Only the newest state is written when the broker is slow."""
-        self._unsaved = record.model_dump_json().encode()
-        if self._saving is None or self._saving.done():
-            self._saving = self._spawn(self._write())
-
-    async def _write(self) -> None:
-        while self._unsaved is not None:
-            value, self._unsaved = self._unsaved, None
-            try:
-                await self._bucket.put(self._call_id, value)
-            except BusError as error:
-                _SAVES_FAILED.inc()
-                log.error("dialogue_not_saved", call_id=self._call_id, error=str(error))
-
-    async def close(self, timeout_s: float) -> None:
-        """Wait for the last save, but not longer than `timeout_s`."""
-        if self._saving is not None:
-            await asyncio.wait((self._saving,), timeout=timeout_s)
+        del self.record.messages[: -self._max_messages - _KEPT_ASIDE]

@@ -35,6 +35,8 @@ class Usage:
     model: str
     input_tokens: int
     output_tokens: int
+    provider: str = ""
+    """Who is to be paid; empty: the provider that the call was opened with."""
 
 
 ReplyItem = TextDelta | EndCall | Usage
@@ -43,6 +45,25 @@ ReplyItem = TextDelta | EndCall | Usage
 class ProviderFailed(Exception):
     """The model gave no reply, or only a part of it; the message says why."""
 
+    def __init__(
+        self,
+        message: str,
+        reason: str = "failed",
+        *,
+        again: bool = False,
+        at_fault: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`reason` is one word of a small set; `again`: the same request may succeed, after `retry_after_s` if given.
+
+        `at_fault`: other calls would fare the same with this provider; else it is the request that was wrong.
+        """
+        super().__init__(message)
+        self.reason = reason
+        self.again = again
+        self.at_fault = at_fault
+        self.retry_after_s = retry_after_s
+
 
 class ChatModel(Protocol):
     """One call's model."""
@@ -50,6 +71,10 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str:
         """What its usage is counted under when the provider did not tell it."""
+
+    @property
+    def provider(self) -> str:
+        """Whom the usage is paid to."""
 
     def reply(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ReplyItem, None]:
         """Stream the reply to `messages`, the system prompt first. Closing the iterator cancels it.

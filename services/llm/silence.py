@@ -10,11 +10,11 @@ _INTERRUPTED_S = 3.0
 class Silence:
     """The silence of one caller, broken by reprompts, a goodbye and the hang-up, in this order."""
 
-    def __init__(self) -> None:
-        """The call has not begun: nobody is waited for."""
+    def __init__(self, broken: int = 0) -> None:
+        """The call has not begun: nobody is waited for. `broken`: how often another worker broke the silence."""
         self._since: float | None = None
         self._interrupted = False
-        self._broken = 0
+        self.broken = broken
 
     def begin(self, now: float, *, interrupted: bool = False) -> None:
         """From now on it is the caller who should speak; `interrupted`: he has begun to."""
@@ -22,7 +22,7 @@ class Silence:
 
     def forget(self) -> None:
         """The caller has said something."""
-        self._interrupted, self._broken = False, 0
+        self._interrupted, self.broken = False, 0
 
     def ends_at(self, profile: SilenceProfile) -> float | None:
         """When the agent has waited long enough; None: never."""
@@ -32,13 +32,13 @@ class Silence:
 
     def break_(self, profile: SilenceProfile) -> Say | HangUp:
         """The next that the agent does."""
-        self._broken += 1
-        if self._broken <= len(profile.reprompts):
-            return Say(profile.reprompts[self._broken - 1])
+        self.broken += 1
+        if self.broken <= len(profile.reprompts):
+            return Say(profile.reprompts[self.broken - 1])
         return self.leave(profile)
 
     def leave(self, profile: SilenceProfile) -> Say | HangUp:
         """Say goodbye, once."""
-        said = self._broken > len(profile.reprompts) + 1
-        self._broken = len(profile.reprompts) + 2
+        said = self.broken > len(profile.reprompts) + 1
+        self.broken = len(profile.reprompts) + 2
         return HangUp("caller_silent") if said or not profile.goodbye.strip() else Say(profile.goodbye, farewell=True)

@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable
 
 from services.llm.dialogue import Dialogue
-from services.llm.memory import BUCKET, KEEP_S, Memory, MemoryStore
+from services.llm.memory import Memory
 from services.llm.provider import ChatModel
+from services.llm.store import BUCKET, KEEP_S, MemoryStore, Superseded
 from shared.agents import AgentProfile
 from shared.bus import BusError
 from shared.call import Call
@@ -26,8 +27,11 @@ class LlmStage:
     async def open(self, call: Call) -> Dialogue:
         """Load what was said before and listen. Raises CannotServe."""
         try:
-            store = MemoryStore(await call.channel.bucket(BUCKET, KEEP_S), call.id, call.spawn)
+            bucket = await call.channel.bucket(BUCKET, KEEP_S)
+            store = MemoryStore(bucket, call.id, call.channel.epoch, call.spawn)
             record = await store.load()
+        except Superseded as error:
+            raise CannotServe("a newer lease has the dialogue") from error
         except BusError as error:
             # Without it the generations would start again, and nobody would hear the replies.
             raise CannotServe(f"the dialogue cannot be loaded: {error}") from error

@@ -7,15 +7,17 @@ gateway's playback clock says, and nothing else.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from services.llm import barge_in, wording
+from services.llm import barge_in, endpointing, wording
 from services.llm.actions import Action, Commit, HangUp, Interrupt, Pause, Resume, Say
 from services.llm.caller_turn import CallerTurn, SpeechEvent, Utterance
 from services.llm.keys import Keys
+from services.llm.live_reply import LiveReply
+from services.llm.record import Spoken
 from services.llm.silence import Silence
 from services.llm.speculation import Speculation
-from shared.messages import Digit, Playback
+from services.llm.standing import Standing
+from shared.messages import Digit, Playback, ReplyOnLine
 from shared.turn_taking import TurnProfile
 
 Event = SpeechEvent | Playback | Digit
@@ -34,46 +36,53 @@ _LONG_TURNS = 2
 """Nobody talks through two turns on end: it is a radio, or another machine."""
 
 
-@dataclass(slots=True)
-class _Reply:
-    """A reply that lives: from the commit until its playback is over."""
-
-    seen_at: float
-    """When something was last heard of it."""
-    generation: int | None = None
-    """None until the dialogue has begun it."""
-    protected: bool = False
-    audible: bool = False
-    paused_at: float | None = None
-    alarms: int = 0
-
-
 class Turns:
     """The turn-taking of one call."""
 
-    def __init__(self, profile: TurnProfile) -> None:
-        """The call has not begun: nobody is waited for."""
+    def __init__(self, profile: TurnProfile, standing: Standing | None = None) -> None:
+        """Nobody is waited for yet. `standing` is what another worker left."""
+        left = standing or Standing()
         self.profile = profile
         """May be replaced during the call."""
-        self._caller = CallerTurn()
-        self._keys = Keys()
-        self._reply: _Reply | None = None
+        self.caller = CallerTurn(left.told)
+        self._keys = Keys(left.keys)
+        self._reply: LiveReply | None = None
         self._agent_words: deque[str] = deque(maxlen=_AGENT_WORDS)
         self._free_at = 0.0
         """When the last reply was over."""
-        self._silence = Silence()
+        self._silence = Silence(left.reprompts)
         self._long_turns = 0
-        self._hold_since: float | None = None
+        self._hold_since = left.hold_since
         self._speculation = Speculation()
         self._over = False
 
+    @property
+    def standing(self) -> Standing:
+        """What a successor has to know."""
+        return Standing(
+            told=self.caller.told,
+            keys=self._keys.pressed,
+            reprompts=self._silence.broken,
+            hold_since=self._hold_since,
+        )
+
     def begin(self, now: float) -> None:
-        """The line is open."""
+        """The line is open, and nothing of the agent's is to be heard."""
+        self._reply = None
+        self.caller.new_line()
+        self.resume(now, None, ReplyOnLine())
+
+    def resume(self, now: float, reply: Spoken | None, line: ReplyOnLine) -> None:
+        """Take over from another worker in mid-call; `reply` is the one that lives, `line` how far it is."""
+        if reply is not None:
+            self._reply = LiveReply.taken_over(reply, line, now)
+            self.agent_said(reply.text, now)
+        self._keys.pressed_at = now
         self._silence.begin(now)
 
     def reply_began(self, generation: int, now: float, *, protected: bool = False) -> None:
         """The agent has begun to answer, to greet or to ask; the reply lives until its playback is over."""
-        self._reply = _Reply(now, generation, protected)
+        self._reply = LiveReply(now, generation, protected)
 
     def agent_said(self, text: str, now: float) -> None:
         """`text` is on its way to the caller."""
@@ -90,7 +99,7 @@ class Turns:
         elif isinstance(event, Digit):
             self._keys.press(event.digit, self.profile.digits, now)
         else:
-            self._caller.hear(event, now)
+            self.caller.hear(event, now)
         return self.tick(now) + self._speculate()
 
     def tick(self, now: float) -> list[Action]:
@@ -118,32 +127,32 @@ class Turns:
             yield from self._while_silent()
         else:
             yield from self._while_replying(self._reply)
-        if self._caller.utterances and self._nothing_said:
+        if self.caller.utterances and self._nothing_said:
             yield self._due_at, self._drop
         if self._hold_since is not None:
             yield self._hold_since + self.profile.hold.max_s, self._leave_hold
+        if (retold_by := self.caller.retold_by) is not None:
+            yield retold_by, self._settle
 
     def _while_silent(self) -> Iterator[Deadline]:
         """The agent says nothing: the caller's turn ends, or never begins."""
-        utterances = self._caller.utterances
+        utterances = self.caller.utterances
         if self._keys:
             yield self._keys.due_at(self.profile.digits), self._commit_keys
-        elif self._relevant and not self._caller.speaking:
-            waits = [u.ended_at or 0.0 for u in utterances if not u.complete]
-            final_timeout_s = self.profile.final_timeout_ms / 1000
-            yield max([self._due_at, *(ended_at + final_timeout_s for ended_at in waits)]), self._end_turn
+        elif self._relevant and not self.caller.speaking and not self.caller.retold:
+            yield max(self._due_at, endpointing.told_at(utterances, self.profile)), self._end_turn
         if utterances:
             yield utterances[0].began_at + self.profile.max_turn_s, self._cut_turn
         if (ends_at := self._silence_ends_at) is not None:
             yield ends_at, self._break_silence
 
-    def _while_replying(self, reply: _Reply) -> Iterator[Deadline]:
+    def _while_replying(self, reply: LiveReply) -> Iterator[Deadline]:
         """The agent prepares a reply, speaks or has paused: the caller may interrupt."""
         profile = self.profile.barge_in
         if reply.paused_at is None:
             yield reply.seen_at + _LOST_S, self._interrupt
         elif self._nothing_said:
-            yield _NOW, self._resume
+            yield reply.silent_until, self._resume
         else:
             yield reply.paused_at + profile.resume_ms / 1000, self._resume
         if reply.protected or not profile.enabled:
@@ -152,13 +161,13 @@ class Turns:
         if confirmed_at is not None:
             yield confirmed_at, self._interrupt
         paused = reply.paused_at is not None or reply.alarms >= _FALSE_ALARMS
-        if not paused and barge_in.alarms(self._caller.utterances, profile):
+        if not paused and barge_in.alarms(self.caller.utterances, profile):
             yield _NOW, self._pause
 
     @property
     def _relevant(self) -> list[Utterance]:
         """The utterances that say something to the agent."""
-        return [u for u in self._caller.utterances if wording.has_content(u.text) and not self._ignores(u)]
+        return [u for u in self.caller.utterances if wording.has_content(u.text) and not self._ignores(u)]
 
     def _ignores(self, utterance: Utterance) -> bool:
         """While the agent speaks: what a listener says, or only utters, and the agent's words coming back.
@@ -172,7 +181,7 @@ class Turns:
 
     @property
     def _nothing_said(self) -> bool:
-        return not self._caller.speaking and not self._relevant and all(u.complete for u in self._caller.utterances)
+        return not self.caller.speaking and not self._relevant and all(u.complete for u in self.caller.utterances)
 
     @property
     def _text(self) -> str:
@@ -181,15 +190,7 @@ class Turns:
     @property
     def _due_at(self) -> float:
         """The end of the deliberate wait after the caller's last sound."""
-        utterances = self._caller.utterances
-        ended_at = max(utterance.ended_at or 0.0 for utterance in utterances)
-        stopped_at = max(utterance.stopped_at for utterance in utterances)
-        wait_ms = self.profile.endpointing_ms
-        if utterances[-1].turn_over:
-            wait_ms = 0
-        elif wording.is_unfinished(self._text):
-            wait_ms = max(wait_ms, self.profile.patience_ms)
-        return max(ended_at + wait_ms / 1000, stopped_at)
+        return endpointing.due_at(self.caller.utterances, self._text, self.profile)
 
     @property
     def _silence_ends_at(self) -> float | None:
@@ -197,15 +198,11 @@ class Turns:
         ends_at = self._silence.ends_at(self.profile.silence)
         if ends_at is None or self._keys or self._relevant or self._hold_since is not None:
             return None
-        return max([ends_at, *(u.began_at + _WORDLESS_S for u in self._caller.utterances if u.ended_at is None)])
+        return max([ends_at, *(u.began_at + _WORDLESS_S for u in self.caller.utterances if u.ended_at is None)])
 
     def _follow(self, event: Playback, now: float) -> None:
         reply = self._reply
-        if reply is None or event.generation != reply.generation:
-            return
-        reply.seen_at = now
-        reply.audible = reply.audible or event.state == "started"
-        if event.state in ("finished", "cleared"):
+        if reply is not None and event.generation == reply.generation and reply.follow(event, now):
             self._free(now)
 
     def _free(self, now: float, *, interrupted: bool = False) -> None:
@@ -214,19 +211,19 @@ class Turns:
         self._silence.begin(now, interrupted=interrupted)
 
     def _pause(self, now: float) -> list[Action]:
-        for utterance in self._caller.utterances:
+        for utterance in self.caller.utterances:
             utterance.sustained = False
         reply = self._reply
         if reply is None or reply.generation is None:
             return []
-        reply.paused_at, reply.alarms = now, reply.alarms + 1
+        reply.pause(now)
         return [Pause(reply.generation)]
 
     def _resume(self, now: float) -> list[Action]:
         reply = self._reply
         if reply is None or reply.generation is None:
             return []
-        reply.paused_at, reply.seen_at = None, now
+        reply.resume(now)
         return [Resume(reply.generation)]
 
     def _interrupt(self, now: float) -> list[Action]:
@@ -236,12 +233,12 @@ class Turns:
     def _speculate(self) -> list[Action]:
         if not self.profile.speculation or self._reply is not None or self._keys or self._over:
             return []
-        return [*self._speculation.guess(self._caller.utterances, self._text)]
+        return [*self._speculation.guess(self.caller.utterances, self._text)]
 
     def _end_turn(self, now: float) -> list[Action]:
         text, hold = self._text, self.profile.hold
         if wording.contains(text, hold.voicemail):
-            return self._hang_up("voicemail")
+            return self._hang_up("voicemail", now)
         if wording.contains(text, hold.phrases):
             self._hold_since = now if self._hold_since is None else self._hold_since
             return self._drop(now)
@@ -251,13 +248,13 @@ class Turns:
     def _commit(self, text: str, now: float) -> list[Action]:
         relevant = self._relevant
         ended_at = max([u.ended_at or now for u in relevant] or [self._keys.pressed_at])
-        due_at = min(now, self._due_at) if relevant and not self._caller.speaking else now
+        due_at = min(now, self._due_at) if relevant and not self.caller.speaking else now
         commit = Commit(text, ended_at, max(due_at, min(self._free_at, now)), tuple(u.number for u in relevant))
-        self._caller.clear()
+        self.caller.clear(now)
         self._hold_since = None
         self._speculation.forget()
         self._silence.forget()
-        self._reply = _Reply(now)
+        self._reply = LiveReply(now)
         return [commit]
 
     def _commit_keys(self, now: float) -> list[Action]:
@@ -273,26 +270,30 @@ class Turns:
         self._long_turns += 1
         if self._long_turns < _LONG_TURNS:
             return self._commit(self._text, now)
-        self._caller.clear()
+        self.caller.clear(now)
         return self._unasked(self._silence.leave(self.profile.silence), now)
 
     def _drop(self, now: float) -> list[Action]:
-        self._caller.clear()
+        self.caller.clear(now)
+        return []
+
+    def _settle(self, now: float) -> list[Action]:
+        self.caller.settle(now)
         return []
 
     def _leave_hold(self, now: float) -> list[Action]:
-        return self._hang_up("on_hold")
+        return self._hang_up("on_hold", now)
 
     def _break_silence(self, now: float) -> list[Action]:
         return self._unasked(self._silence.break_(self.profile.silence), now)
 
     def _unasked(self, action: Say | HangUp, now: float) -> list[Action]:
         if isinstance(action, HangUp):
-            return self._hang_up(action.reason)
-        self._reply = _Reply(now)
+            return self._hang_up(action.reason, now)
+        self._reply = LiveReply(now)
         return [action]
 
-    def _hang_up(self, reason: str) -> list[Action]:
-        self._caller.clear()
+    def _hang_up(self, reason: str, now: float) -> list[Action]:
+        self.caller.clear(now)
         self._over = True
         return [HangUp(reason)]

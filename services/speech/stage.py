@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 
 from services.speech import echo
+from shared.breakers import Breakers
 from shared.call import Call
+from shared.holdings import Session
 from shared.settings import Settings
-from shared.stage import CannotServe, Session
+from shared.stage import CannotServe
 
 Open = Callable[[Call], Awaitable[Session]]
 PIPELINES: dict[str, Open] = {"echo": echo.open_echo}
@@ -17,7 +19,7 @@ class SpeechStage:
 
     name = "speech"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, breakers: Breakers | None = None) -> None:
         """The echo needs no settings."""
 
     async def open(self, call: Call) -> Session:

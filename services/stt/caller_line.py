@@ -28,6 +28,11 @@ class CallerLine:
         if len(self._audio) > 2 * bytes_of(_KEPT_MS):
             del self._audio[: -bytes_of(_KEPT_MS)]
 
+    def clear(self) -> None:
+        """Another line took over."""
+        self._audio.clear()
+        self._end_ms = 0
+
     def before(self, to_ms: int, length_ms: int) -> bytes:
         """The audio of `length_ms` that ends at `to_ms`, or as much of it as is kept."""
         end = len(self._audio) - bytes_of(self._end_ms - to_ms)

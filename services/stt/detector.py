@@ -64,6 +64,14 @@ class SpeechDetector:
         self.voiced = self.speaking and probability >= self._stay
         return change
 
+    def restart(self) -> Stopped | None:
+        """Another line took over: what was being said on the old one is over."""
+        stopped = self._stop() if self.speaking else None
+        self._loud_ms = 0
+        self._now_ms = -1
+        self.voiced = False
+        return stopped
+
     def _while_silent(self, probability: float, start_ms: int) -> Started | None:
         if probability < self._stay:
             self._loud_ms = 0

@@ -7,13 +7,15 @@ from typing import Literal
 
 from prometheus_client import Counter
 
-from shared.audio import FRAME_MS
+from shared.audio import FRAME_BYTES, bytes_of
 from shared.messages import AudioIn
 
-DROPPED = Counter("trunkline_stt_frames_dropped_total", "Frames that the STT provider was too slow to take")
+DROPPED = Counter("trunkline_stt_frames_dropped_total", "Frames (20 ms) that the STT provider was too slow to take")
 
 LONGEST_MS = 3000
 """Older audio is worthless to a conversation."""
+_LONGEST_KEPT_MS = 30_000
+"""So much more may wait of what the gateway kept while no worker had the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +32,34 @@ class Intake:
     def __init__(self, longest_ms: int = LONGEST_MS) -> None:
         """Empty."""
         self._items: deque[AudioIn | Mark] = deque()
-        self._frames = 0
-        self._most = longest_ms // FRAME_MS
+        self._bytes = 0
+        """How much audio waits."""
+        self._longest = bytes_of(longest_ms)
+        self._most = self._longest
         self._filled = asyncio.Event()
 
-    def put(self, item: AudioIn | Mark) -> None:
-        """Add a frame or a mark. A mark is never dropped: the provider must hear of each utterance's end."""
+    def put(self, item: AudioIn | Mark, *, kept: bool = False) -> None:
+        """Add a frame of any length or a mark. A mark is never dropped: the provider must hear of each utterance's end.
+
+        `kept`: the frame comes from a burst of audio that nobody heard yet.
+        """
         if isinstance(item, AudioIn):
-            if self._frames == self._most:
+            if kept:
+                self._most = self._longest + bytes_of(_LONGEST_KEPT_MS)
+            elif not self._bytes:
+                # The reader has caught up.
+                self._most = self._longest
+            self._bytes += len(item.payload)
+            while self._bytes > self._most and self._bytes > len(item.payload):
                 self._drop_oldest()
-            self._frames += 1
         self._items.append(item)
         self._filled.set()
 
     def _drop_oldest(self) -> None:
-        oldest = next(index for index, item in enumerate(self._items) if isinstance(item, AudioIn))
-        del self._items[oldest]
-        self._frames -= 1
-        DROPPED.inc()
+        index, frame = next((index, item) for index, item in enumerate(self._items) if isinstance(item, AudioIn))
+        del self._items[index]
+        self._bytes -= len(frame.payload)
+        DROPPED.inc(len(frame.payload) / FRAME_BYTES)
 
     async def get(self) -> AudioIn | Mark:
         """The oldest item, as soon as there is one."""
@@ -56,5 +68,5 @@ class Intake:
             await self._filled.wait()
         item = self._items.popleft()
         if isinstance(item, AudioIn):
-            self._frames -= 1
+            self._bytes -= len(item.payload)
         return item

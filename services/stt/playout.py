@@ -28,15 +28,22 @@ _CACHED = 500
 class _Reply:
     """The audio of one reply."""
 
-    def __init__(self, offset_ms: int) -> None:
+    def __init__(self, epoch: int, offset_ms: int) -> None:
+        self._epoch = epoch
+        self._origin = 0
+        """The byte of the reply from which the sender counts."""
         self._audio = bytearray()
         self._first = bytes_of(offset_ms) // HOP
         """Row at which `_audio` begins; rows count from the beginning of the reply."""
         self._rows: Array = silence(0)
         self._rows_from = self._first
 
-    def add(self, offset_ms: int, mulaw: bytes) -> None:
-        behind = len(self._audio) - (bytes_of(offset_ms) - self._first * HOP)
+    def add(self, epoch: int, offset_ms: int, mulaw: bytes) -> None:
+        end = self._first * HOP + len(self._audio)
+        if epoch > self._epoch:
+            # Another voice goes on where the one before was lost, and counts from where it began itself.
+            self._epoch, self._origin = epoch, end - bytes_of(offset_ms)
+        behind = end - (self._origin + bytes_of(offset_ms))
         if behind < 0:
             self._audio.extend(SILENCE * -behind)
         # Offsets are rounded to a millisecond; more than that is audio that came before.
@@ -103,10 +110,10 @@ class Playout:
         if reply is None:
             if self._replies and piece.generation < max(self._replies):
                 return
-            self._replies[piece.generation] = reply = _Reply(piece.offset_ms)
+            self._replies[piece.generation] = reply = _Reply(piece.epoch, piece.offset_ms)
             while len(self._replies) > _REPLIES:
                 del self._replies[min(self._replies)]
-        reply.add(piece.offset_ms, piece.payload)
+        reply.add(piece.epoch, piece.offset_ms, piece.payload)
 
     def report(self, playback: Playback, at: float) -> None:
         """The gateway's report, which came at `at`."""

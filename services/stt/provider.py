@@ -27,6 +27,8 @@ class Hypothesis:
     """Interim only: the caller's turn probably ends here."""
     turn_over: bool = False
     """Final only: the caller's turn is over. It is complete, whether `finish` was called before or not."""
+    given_up: bool = False
+    """Complete only: the provider has fallen silent, and may not have heard all that was said."""
 
 
 Listener = Callable[[Hypothesis], None]
@@ -42,7 +44,7 @@ class Transcriber(Protocol):
         """What the bill calls it."""
 
     async def feed(self, mulaw: bytes) -> None:
-        """The next frame (20 ms) of the caller's audio, speech or silence."""
+        """The next frame (20 ms or more) of the caller's audio, speech or silence."""
 
     async def begin(self) -> None:
         """The caller began to speak some 100 ms ago; an utterance starts."""
@@ -55,6 +57,22 @@ class Transcriber(Protocol):
 
     async def close(self) -> None:
         """The call has ended: finish with the provider. Never raises, never takes longer than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one provider was used for, replays included."""
+
+    provider: str
+    model: str
+    audio_s: float
+
+
+class BilledTranscriber(Transcriber, Protocol):
+    """A transcriber that knows what it has cost, whoever served."""
+
+    def usage(self) -> list[Usage]:
+        """For the bill."""
 
 
 Open = Callable[[AgentProfile, Listener, Failure], Awaitable[Transcriber]]

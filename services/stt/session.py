@@ -11,22 +11,30 @@ from services.stt.arrivals import Arrivals
 from services.stt.caller_line import CallerLine
 from services.stt.detector import SpeechDetector, Started, Stopped
 from services.stt.echo import EchoGuard
+from services.stt.history import History
 from services.stt.intake import Intake, Mark
-from services.stt.provider import Hypothesis, Transcriber
+from services.stt.provider import BilledTranscriber, Hypothesis, Transcriber
 from services.stt.timeline import Timeline
 from services.stt.utterances import Utterances
 from services.stt.vad import WINDOW_MS, VadBatcher
 from services.stt.voice import Voice
-from shared.audio import RATE, duration_ms
+from shared.audio import duration_ms
 from shared.bus import BusError
 from shared.call import Call
 from shared.live_turns import LiveTurns
-from shared.messages import AudioIn, AudioOut, Message, Playback, SpeechStopped, SpeechSustained, Word
+from shared.messages import AudioIn, AudioOut, Message, Playback, SpeechStopped, SpeechSustained, StageTaken, Word
 
 log = structlog.get_logger()
 
+_DOUBT_S = 1.0
+"""So long after a loss the call is leased anew, or nobody has noticed it but this session."""
+_PATIENCE_EVERY_S = 1.0
+_PATIENCE = 10
+"""So often the llm is asked to wait for the last words of one utterance: longer than providers are tried in turn."""
 _AROUND_MS = 64
 """So much before and after an utterance helps to tell whether it was echo."""
+_TOLD_AGAIN_S = 3.0
+"""What the llm before was told so shortly before it was lost may not have become part of the conversation."""
 
 
 class SttSession:
@@ -35,40 +43,43 @@ class SttSession:
     def __init__(
         self,
         call: Call,
-        provider: str,
         vad: VadBatcher,
         detector: SpeechDetector | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`provider` is for the bill. The session works once `begin` was called."""
+        """The session works once `begin` was called."""
         self._call = call
-        self._provider = provider
         self._clock = clock
         self._detector = detector or SpeechDetector()
         self._vad = vad.stream(self._on_window)
         self._intake = Intake()
         self._outbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._arrivals = Arrivals(clock)
-        self._utterances = Utterances(self._arrivals, self._was_echo)
+        self._sure = asyncio.Event()
+        """Cleared while it may be that another session hears the caller again."""
+        self._sure.set()
+        self._doubt: asyncio.TimerHandle | None = None
+        self._history = History(clock)
+        self._arrivals = Arrivals(clock, call.line_opened_at)
+        self._utterances = Utterances(self._arrivals, self._was_echo, call.line)
         self._voice = Voice(0)
         """In the utterance that is open."""
         self._line = CallerLine()
         self._echo = EchoGuard(self._line)
         self._turns = LiveTurns(call)
         self._timeline = Timeline()
-        self._newest = (0, -1)
+        self._newest = (call.line, -1)
         """(epoch, seq) of the newest frame."""
-        self._fed_bytes = 0
-        self._transcriber: Transcriber | None = None
+        self._transcriber: BilledTranscriber | None = None
         self._work: list[asyncio.Task[None]] = []
 
-    async def begin(self, transcriber: Transcriber) -> None:
+    async def begin(self, transcriber: BilledTranscriber) -> None:
         """Listen to the call, with a transcriber that was opened with `hear`; it belongs to the session."""
         self._transcriber = transcriber
         self._work = [self._call.spawn(self._feed(transcriber)), self._call.spawn(self._publish())]
         await self._turns.listen()
         await self._call.channel.on_audio_out("tts", self._on_agent)
         await self._call.channel.on(self._on_playback, Playback)
+        await self._call.channel.on(self._on_takeover, StageTaken)
         await self._call.channel.on_audio_in(self._on_frame)
 
     async def _on_agent(self, piece: AudioOut) -> None:
@@ -78,19 +89,44 @@ class SttSession:
         if isinstance(message, Playback):
             self._echo.agent_heard(message, self._clock())
 
+    async def _on_takeover(self, message: Message) -> None:
+        """Another llm knows nothing of what was told while it was not there."""
+        if isinstance(message, StageTaken) and message.leased == "llm":
+            for told in self._history.since(message.since - _TOLD_AGAIN_S):
+                self._outbox.put_nowait(told)
+
     def _on_frame(self, frame: AudioIn) -> None:
         order = (frame.epoch, frame.seq)
         if order <= self._newest:
             # A gateway sends its last seconds again when it is not sure that they arrived.
             return
         if frame.epoch > self._newest[0]:
-            # Another line took over, with a timeline of its own.
-            self._arrivals.clear()
+            self._begin_line(frame.epoch)
+        elif self._newest[1] >= 0 and frame.seq > self._newest[1] + 1:
+            self._wait_for_another()
         self._newest = order
         self._arrivals.add(frame.timestamp_ms + duration_ms(frame.payload))
         self._line.add(frame.timestamp_ms, frame.payload)
-        self._intake.put(frame)
+        self._intake.put(frame, kept=self._arrivals.catching_up)
         self._vad.feed(frame.timestamp_ms, frame.payload)
+
+    def _wait_for_another(self) -> None:
+        """The bus has lost frames. Most likely the gateway has the caller heard again, from what it kept: until that
+        is known, words with a hole in them had better not be answered."""
+        self._sure.clear()
+        if self._doubt is not None:
+            self._doubt.cancel()
+        self._doubt = asyncio.get_running_loop().call_later(_DOUBT_S, self._sure.set)
+
+    def _begin_line(self, line: int) -> None:
+        """Another line took over, with a timeline of its own: what was being said on the old one is over."""
+        stopped = self._detector.restart()
+        last_ms = self._arrivals.end_ms if stopped is None else self._line.last_sound(stopped.t_ms)
+        self._send(self._utterances.stop(last_ms))
+        self._utterances.line = line
+        self._vad.restart()
+        self._arrivals.clear()
+        self._line.clear()
 
     def _on_window(self, probability: float, start_ms: int) -> None:
         change = self._detector.hear(probability, start_ms)
@@ -151,12 +187,23 @@ class SttSession:
         for message in messages:
             if isinstance(message, SpeechStopped) and self._utterances.owed(message.utterance):
                 self._intake.put(Mark("finish", message.utterance))
+                self._call.spawn(self._ask_for_patience(message.utterance))
+            self._history.add(message)
             self._outbox.put_nowait(message)
+
+    async def _ask_for_patience(self, utterance: int) -> None:
+        """Last words that take long, because another provider must hear them, are waited for as long as this tells."""
+        for _ in range(_PATIENCE):
+            await asyncio.sleep(_PATIENCE_EVERY_S)
+            if not self._utterances.owed(utterance):
+                return
+            self._outbox.put_nowait(self._history.newest(utterance))
 
     async def _publish(self) -> None:
         """One sender, so that the messages keep their order."""
         while True:
             message = await self._outbox.get()
+            await self._sure.wait()
             try:
                 await self._call.channel.send(message)
             except BusError as error:
@@ -168,7 +215,6 @@ class SttSession:
         while True:
             item = await self._intake.get()
             if isinstance(item, AudioIn):
-                self._fed_bytes += len(item.payload)
                 self._timeline.feed(item.timestamp_ms, duration_ms(item.payload))
                 await transcriber.feed(item.payload)
             elif item.kind == "begin":
@@ -179,12 +225,13 @@ class SttSession:
 
     async def close(self) -> None:
         self._vad.close()
+        if self._doubt is not None:
+            self._doubt.cancel()
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         if self._transcriber is None:
             return
-        if self._fed_bytes:
-            seconds = round(self._fed_bytes / RATE, 2)
-            await self._call.count(self._provider, self._transcriber.model, audio_s=seconds)
+        for used in self._transcriber.usage():
+            await self._call.count(used.provider, used.model, audio_s=used.audio_s)
         await self._transcriber.close()

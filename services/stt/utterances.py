@@ -30,6 +30,8 @@ class _Echo(Enum):
 @dataclass(slots=True, eq=False)
 class _Utterance:
     number: int
+    line: int
+    """The line whose timeline its times belong to."""
     began_ms: int
     text_at_ms: int | None = None
     """When the last text came to an utterance that only text speaks for."""
@@ -37,8 +39,8 @@ class _Utterance:
     echo: _Echo = _Echo.NONE
     held: list[SpeechPartial | SpeechFinal] = field(default_factory=list)
 
-    def began_before(self, t_ms: int) -> bool:
-        return self.text_at_ms is not None or self.began_ms < t_ms
+    def began_before(self, t_ms: int, line: int) -> bool:
+        return self.line < line or self.text_at_ms is not None or self.began_ms < t_ms
 
 
 class Utterances:
@@ -50,8 +52,12 @@ class Utterances:
     came for UNCONFIRMED_MS. An utterance that is nothing but the agent's echo has no words.
     """
 
-    def __init__(self, arrivals: Arrivals, is_echo: IsEcho = lambda utterance, from_ms, to_ms: False) -> None:
+    def __init__(
+        self, arrivals: Arrivals, is_echo: IsEcho = lambda utterance, from_ms, to_ms: False, line: int = 0
+    ) -> None:
         """Nobody has spoken. `is_echo` is asked when an utterance ends, and when text alone would open one."""
+        self.line = line
+        """The number of the caller's line, and so the timeline of what begins now."""
         self._arrivals = arrivals
         self._is_echo = is_echo
         self._number = 0
@@ -152,7 +158,7 @@ class Utterances:
 
     def _ends(self, t_ms: int) -> bool:
         """Whether silence from `t_ms` on ends the open utterance: one that began later is another one."""
-        return self._open is not None and self._open.began_before(t_ms)
+        return self._open is not None and self._open.began_before(t_ms, self.line)
 
     def _complete(self, hypothesis: Hypothesis) -> list[Message]:
         """The provider is done with all that was said until now, asked or not."""
@@ -165,7 +171,8 @@ class Utterances:
         if self._open is not None and (self._ends(until_ms) or (hypothesis.turn_over and not self._closed)):
             ended_ms = now_ms if silent_ms is None else min(silent_ms, now_ms)
             messages += self.stop(max(ended_ms, self._open.began_ms))
-        over = [utterance for utterance in self._closed if utterance.began_before(until_ms)] or [*self._closed][:1]
+        began = [utterance for utterance in self._closed if utterance.began_before(until_ms, self.line)]
+        over = began or [*self._closed][:1]
         if not over:
             # Silence from before the open utterance: its end is still to come.
             text = _tell(self._open, _final(self._open, hypothesis, complete=False)) if self._open is not None else []
@@ -175,13 +182,13 @@ class Utterances:
         teller = next((utterance for utterance in reversed(over) if utterance.echo is _Echo.NONE), over[-1])
         for utterance in over:
             if utterance is not teller:
-                messages.append(SpeechFinal(utterance=utterance.number, text="", complete=True))
+                messages.append(_nothing(utterance))
         return messages + _tell(teller, _final(teller, hypothesis, complete=True))
 
     def _begin(self, t_ms: int, text_at_ms: int | None = None) -> SpeechStarted:
         self._number += 1
-        self._open = _Utterance(self._number, t_ms, text_at_ms)
-        return SpeechStarted(utterance=self._number, t_ms=t_ms, began_at=self._arrivals.of(t_ms))
+        self._open = _Utterance(self._number, self.line, t_ms, text_at_ms)
+        return SpeechStarted(utterance=self._number, t_ms=t_ms, began_at=self._arrivals.of(t_ms), line=self.line)
 
 
 def _tell(utterance: _Utterance, message: SpeechPartial | SpeechFinal) -> list[Message]:
@@ -192,8 +199,15 @@ def _tell(utterance: _Utterance, message: SpeechPartial | SpeechFinal) -> list[M
         utterance.held = [*(held for held in utterance.held if isinstance(held, SpeechFinal)), message]
         return []
     if isinstance(message, SpeechFinal) and message.complete:
-        return [SpeechFinal(utterance=utterance.number, text="", complete=True)]
+        return [_nothing(utterance)]
     return []
+
+
+def _nothing(utterance: _Utterance) -> SpeechFinal:
+    """It is complete, and has no words of its own."""
+    return SpeechFinal(
+        utterance=utterance.number, text="", complete=True, until_ms=utterance.stopped_ms, line=utterance.line
+    )
 
 
 def _partial(utterance: _Utterance, hypothesis: Hypothesis) -> SpeechPartial:
@@ -206,6 +220,7 @@ def _partial(utterance: _Utterance, hypothesis: Hypothesis) -> SpeechPartial:
 
 
 def _final(utterance: _Utterance, hypothesis: Hypothesis, *, complete: bool) -> SpeechFinal:
+    last_word_ms = hypothesis.words[-1].end_ms if hypothesis.words else None
     return SpeechFinal(
         utterance=utterance.number,
         text=hypothesis.text,
@@ -213,4 +228,6 @@ def _final(utterance: _Utterance, hypothesis: Hypothesis, *, complete: bool) -> 
         confidence=hypothesis.confidence,
         complete=complete,
         turn_over=hypothesis.turn_over,
+        until_ms=utterance.stopped_ms if complete else last_word_ms,
+        line=utterance.line,
     )

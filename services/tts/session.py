@@ -3,15 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.tts.greeting import GENERATION as PREPARED
 from services.tts.greeting import Greeting
 from services.tts.greetings import Greetings, key_of
-from services.tts.provider import Piece, Synthesizer
+from services.tts.provider import BilledSynthesizer, Piece, Synthesizer
+from services.tts.resumption import Order, Resumption
 from shared.audio import RATE
 from shared.call import Call
-from shared.messages import Control, Message, ReplyEnd, ReplyText
+from shared.messages import Control, Message, ReplyEnd, ReplyText, StageTaken
+
+_TAKEN_WITHIN_S = 1.0
+"""So long after its lease on an open line a voice hears of the takeover, if it hears of it at all."""
+_SETTLED_AFTER_S = 0.05
+"""So long after that, what the llm had sent before it heard of it has come."""
 
 
 @dataclass(slots=True)
@@ -20,6 +27,8 @@ class _Reply:
 
     generation: int
     turn_id: int = 0
+    sequence: int = -1
+    """Of the newest piece of text."""
     asked_at: float = 0.0
     ended: bool = False
     greets: bool = False
@@ -32,28 +41,39 @@ class TtsSession:
     """Speaks the newest reply of a call."""
 
     def __init__(self, call: Call, provider: str, greetings: Greetings, clock: Callable[[], float] = time.time) -> None:
-        """`provider` names the voice in the bill and in `greetings`. The session works once `begin` was called."""
+        """`provider` names the voice in `greetings`. The session works once `begin` was called."""
         self._call = call
         self._provider = provider
         self._greetings = greetings
         self._clock = clock
         self._orders: asyncio.Queue[ReplyText | ReplyEnd | None] = asyncio.Queue()
         """What the synthesizer has to do; None: drop what is older than `_oldest`."""
-        self._synthesizer: Synthesizer | None = None
-        self._greeting = Greeting(call.profile.greeting)
+        self._synthesizer: BilledSynthesizer | None = None
+        # On a line that is open already it was most likely said: it is text as any other if it is asked for.
+        self._greeting = Greeting("" if call.line else call.profile.greeting)
+        self._resumption = Resumption() if call.line else None
+        """None: what is asked for is in order."""
+        self._taken = asyncio.Event()
         self._key = key_of(provider, call.profile)
         self._reply = _Reply(generation=0)
         self._oldest = 0
         """The synthesizer speaks no reply before this one."""
         self._sending = asyncio.Lock()
-        self._characters = 0
 
-    async def begin(self, synthesizer: Synthesizer) -> None:
+    @property
+    def settled(self) -> bool:
+        """Whether what is asked for is in order: always, but for the first moments after a takeover."""
+        return self._resumption is None
+
+    async def begin(self, synthesizer: BilledSynthesizer) -> None:
         """Listen to the call, with a synthesizer that was opened with `deliver`; it belongs to the session."""
         self._synthesizer = synthesizer
         self._call.spawn(self._work(synthesizer))
         await self._call.channel.on(self._on_reply, ReplyText, ReplyEnd)
         await self._call.channel.on(self._on_control, Control)
+        if self._resumption is not None:
+            await self._call.channel.on(self._on_takeover, StageTaken)
+            self._call.spawn(self._settle(self._resumption))
         if self._greeting.state == "waiting":
             # Beside the lease, which is granted also while the broker has no time for objects.
             self._call.spawn(self._prepare())
@@ -73,17 +93,38 @@ class TtsSession:
         self._orders.put_nowait(ReplyText(generation=PREPARED, turn_id=0, sequence=0, text=self._greeting.text))
         self._orders.put_nowait(ReplyEnd(generation=PREPARED, turn_id=0, pieces=1))
 
+    async def _on_takeover(self, message: Message) -> None:
+        own = (self._call.channel.stage, self._call.channel.epoch)
+        if isinstance(message, StageTaken) and (message.leased, message.lease_epoch) == own:
+            self._taken.set()
+
+    async def _settle(self, resumption: Resumption) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._taken.wait(), _TAKEN_WITHIN_S)
+        await asyncio.sleep(_SETTLED_AFTER_S)
+        self._resumption = None
+        for order in resumption.settle():
+            await self._follow(order)
+
     async def _on_reply(self, message: Message) -> None:
         if not isinstance(message, ReplyText | ReplyEnd):
             return
+        for order in [message] if self._resumption is None else self._resumption.take(message):
+            await self._follow(order)
+
+    async def _follow(self, message: Order) -> None:
         greets = self._greeting.is_asked_by(message)
         self._move_to(message.generation, keep_greeting=greets and self._greeting.state != "complete")
         reply = self._reply
         if message.generation != reply.generation or reply.ended:
             return
-        reply.turn_id = message.turn_id
         if isinstance(message, ReplyText):
+            if message.sequence <= reply.sequence:
+                # Another llm, or the same one, says again what was said.
+                return
+            reply.sequence = message.sequence
             reply.asked_at = reply.asked_at or self._clock()
+        reply.turn_id = message.turn_id
         if greets:
             # The greeting is the whole of its reply.
             reply.greets = reply.ended = True
@@ -116,7 +157,6 @@ class TtsSession:
             elif order.generation < self._oldest:
                 continue
             elif isinstance(order, ReplyText):
-                self._characters += len(order.text)
                 await synthesizer.speak(order.generation, order.text)
             else:
                 await synthesizer.end(order.generation)
@@ -132,7 +172,9 @@ class TtsSession:
     async def deliver(self, piece: Piece) -> None:
         """The synthesizer's listener."""
         if piece.generation == PREPARED:
-            if self._greeting.add(piece):
+            complete = self._greeting.add(piece)
+            # Another provider's voice, after a loss, is not what the recording is asked for.
+            if complete and self._synthesizer is not None and self._synthesizer.provider == self._provider:
                 self._greetings.keep(self._call.channel, self._key, self._greeting.recording)
             if self._reply.greets:
                 await self._greet()
@@ -156,5 +198,5 @@ class TtsSession:
         if self._synthesizer is None:
             return
         await self._synthesizer.close()
-        if self._characters:
-            await self._call.count(self._provider, self._synthesizer.model, characters=self._characters)
+        for used in self._synthesizer.usage():
+            await self._call.count(used.provider, used.model, characters=used.characters)

@@ -14,6 +14,7 @@ from shared.messages.event import (
 from shared.messages.playback import Playback
 from shared.messages.reply import ReplyEnd, ReplyText
 from shared.messages.speech import SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, SpeechSustained, Word
+from shared.messages.takeover import ReplyOnLine, StageTaken
 from shared.messages.transcript import TranscriptAgent, TranscriptCaller
 from shared.messages.turns import TurnsChanged
 
@@ -31,6 +32,7 @@ MESSAGES: dict[str, type[Message]] = {
         Control,
         Digit,
         TurnsChanged,
+        StageTaken,
         TranscriptCaller,
         TranscriptAgent,
         CallStarted,
@@ -56,12 +58,14 @@ __all__ = [
     "Message",
     "Playback",
     "ReplyEnd",
+    "ReplyOnLine",
     "ReplyText",
     "SpeechFinal",
     "SpeechPartial",
     "SpeechStarted",
     "SpeechStopped",
     "SpeechSustained",
+    "StageTaken",
     "TranscriptAgent",
     "TranscriptCaller",
     "TurnCompleted",

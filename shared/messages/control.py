@@ -30,3 +30,5 @@ class Digit(Message):
     receiver = "llm"
 
     digit: str
+    number: int = 0
+    """Counts the keys of the call from 1; a key that comes again after a takeover has the number it had."""

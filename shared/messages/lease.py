@@ -19,6 +19,11 @@ class LeaseRequest(BaseModel):
     gateway: str
     """The gateway that asks; a worker lets go of calls whose gateway fell silent."""
     profile: AgentProfile
+    line: int = 0
+    """The number of the call's open line; 0: the call has no line yet, and `event.started` is still to come."""
+    line_opened_at: float = 0.0
+    """Unix time in seconds of the beginning of the caller's timeline on that line: audio that is sent again after a
+    takeover reached the system then and not now."""
 
 
 class LeaseReply(BaseModel):

@@ -21,7 +21,7 @@ class SpeechStarted(Message):
 
     suffix = "speech.started"
     sender = ("stt",)
-    receiver = "llm"
+    receiver = "llm, gateway"
 
     utterance: int
     """Counts the caller's utterances from 1."""
@@ -29,6 +29,8 @@ class SpeechStarted(Message):
     """Where the sound began on the caller's timeline."""
     began_at: float = 0.0
     """Unix time in seconds at which that sound reached the stage; 0: not known."""
+    line: int = 0
+    """The number of the line that the caller's timeline belongs to."""
 
 
 class SpeechSustained(Message):
@@ -83,7 +85,7 @@ class SpeechFinal(Message):
 
     suffix = "speech.final"
     sender = ("stt",)
-    receiver = "llm"
+    receiver = "llm, gateway"
 
     utterance: int
     text: str
@@ -94,3 +96,8 @@ class SpeechFinal(Message):
     """No more text will come for this utterance."""
     turn_over: bool = False
     """The provider is sure that the caller's turn is over (Flux: EndOfTurn): no silence need be waited for."""
+    until_ms: int | None = None
+    """Where on the caller's timeline the audio ends whose words are told for good now: another worker that takes
+    over has to hear only what comes after it. None: not known."""
+    line: int = 0
+    """The number of the line that the caller's timeline belongs to."""

@@ -13,7 +13,7 @@ class TurnsChanged(Message):
 
     suffix = "turns"
     sender = ("anyone",)
-    receiver = "llm, stt"
+    receiver = "llm, stt, gateway"
 
     turns: dict[str, Any]
     """Keys as under `turns` of the agent's profile."""

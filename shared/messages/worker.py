@@ -15,3 +15,7 @@ class Heartbeat(BaseModel):
     draining: bool
     loop_lag_ms: float
     """How late the worker's event loop ran since the last beat, at worst."""
+    shedding: bool = False
+    """It takes no new leases because its event loop lags."""
+    gaps: int = 0
+    """How often it has lost the broker and found it again: each time messages for it may have been lost."""

@@ -27,7 +27,8 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     options.add_call(parser)
 
 
-def _counts(workers: list[str]) -> dict[str, int]:
+def processes(workers: list[str]) -> dict[str, int]:
+    """Processes by service as `STAGE=N` says, else one of each. Raises WrongUse."""
     counts = dict.fromkeys(("gateway", *STAGES["cascade"]), 1)
     for pair in workers:
         name, _, number = pair.partition("=")
@@ -53,7 +54,7 @@ async def load(args: argparse.Namespace) -> int:
     if args.url:
         async with system.running(args) as target:
             return await _run(target, scripts, args)
-    counts, texts = _counts(args.workers), [line.said for script in scripts for line in script]
+    counts, texts = processes(args.workers), [line.said for script in scripts for line in script]
     env = {"MAX_CALLS": str(max(25, args.calls))}
     async with system.started(args, texts, counts, env) as target:
         return await _run(target, scripts, args)

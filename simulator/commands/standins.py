@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from typing import get_args
 
 from shared.scenario import ScenarioError
 from simulator.commands import report
@@ -15,8 +16,10 @@ def add_standins(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8090, help="port to listen on, 0 for any free one (%(default)s)")
     parser.add_argument("--scenario", default="bella", help="what the language model can answer (%(default)s)")
     for name, field in Behaviour.model_fields.items():
-        kind = type(field.default)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=field.default, help="(%(default)s)")
+        kind, choices = type(field.default), get_args(field.annotation) or None
+        shown = "(%(default)s)" if field.default != "" else "(none)"
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=kind, choices=choices, default=field.default, help=shown)
 
 
 async def standins(args: argparse.Namespace) -> int:

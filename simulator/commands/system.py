@@ -12,21 +12,27 @@ from urllib.parse import urlsplit
 import aiohttp
 from dotenv import dotenv_values
 
+from broker.users import variable
 from shared import nats_bus
 from shared.bus import Bus
 from simulator.carrier import Gateway
 from simulator.commands import options, report
 from simulator.commands.options import WrongUse
 from simulator.conversation import Setup
-from simulator.plan import CASCADE, OFFLINE, Plan, configured_env
+from simulator.plan import CASCADE, OFFLINE, ROOT, Plan, configured_env
 from simulator.usage import Usage, own
 
 if TYPE_CHECKING:
     from simulator.ring import Ring
 
 _HERE = ("localhost", "127.0.0.1", "::1")
-_LOCAL_NATS = "nats://localhost:4222"
-"""Where `make up` puts the broker: tried for a gateway on this machine when no other is named."""
+_PASSWORD = variable("operator")
+
+
+def _local_nats(here: Mapping[str, str | None]) -> str:
+    """Where `make up` puts the broker: tried for a gateway on this machine when no other is named."""
+    password = {**dotenv_values(ROOT / ".run" / "broker.env"), **here}.get(_PASSWORD)
+    return f"nats://operator:{password}@localhost:4222" if password else "nats://localhost:4222"
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ async def _teach(http: aiohttp.ClientSession, url: str, texts: Sequence[str], ar
 
 async def _connect(url: str) -> Bus:
     async def give_up(reason: str) -> None:
-        raise WrongUse(f"--nats {url}: {reason}")
+        raise WrongUse(f"--nats: {reason}")
 
     return await nats_bus.connect(url, "simulator", give_up)
 
@@ -93,7 +99,7 @@ async def running(args: argparse.Namespace) -> AsyncIterator[System]:
             bus = await _connect(nats_url)
         elif urlsplit(args.url).hostname in _HERE:
             with contextlib.suppress(WrongUse):
-                bus = await _connect(_LOCAL_NATS)
+                bus = await _connect(_local_nats(here))
         if bus is not None:
             stack.push_async_callback(bus.close)
         else:

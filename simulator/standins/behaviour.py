@@ -1,6 +1,16 @@
-"""How the stand-ins behave: their delays, as a vendor's would be."""
+"""How the stand-ins behave: their delays and failures, as a vendor's would be."""
+
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Fault = Literal["", "hang", "429", "500", "drop", "garbage"]
+"""How a vendor fails, requests and open sockets alike. `hang`: nothing is answered any more. `429`, `500`: requests are
+refused with that status, sockets closed with the vendor's error. `drop`: connections break off in the middle.
+`garbage`: what is sent cannot be read."""
+
+TtsVoice = Literal["espeak", "telegraph"]
+"""Who speaks. `telegraph`: words that `simulator.telegraph.read` finds again, at hardly any cost."""
 
 
 class Behaviour(BaseModel):
@@ -20,5 +30,11 @@ class Behaviour(BaseModel):
     """Between tokens."""
     tts_first_audio_ms: int = Field(default=0, ge=0, le=60_000)
     """From the first text that can be spoken to the first audio."""
+    tts_voice: TtsVoice = "espeak"
+    stt_fault: Fault = ""
+    llm_fault: Fault = ""
+    llm_fault_tokens: int = Field(default=0, ge=0, le=10_000)
+    """Tokens of an answer that come before the fault; 0: there is no answer at all."""
+    tts_fault: Fault = ""
     api_key: str = "stand-in"
     """The key that the stand-ins accept; any other gets the vendor's refusal."""

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.espeak import SpeechError
 from simulator.ear import PhraseBook
@@ -16,6 +16,7 @@ from simulator.standins.behaviour import Behaviour
 from simulator.standins.deepgram_connection import Connection, Habits
 from simulator.standins.deepgram_flux_socket import Flux, FluxOptions
 from simulator.standins.deepgram_socket import Live, Options
+from simulator.standins.faults import abort, hang
 
 _MODELS = {
     f"{family}{variant}"
@@ -27,12 +28,24 @@ _MODELS = {
 }
 
 
+class _Clip(BaseModel):
+    """The very sound of a phrase, as a caller will send it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    mulaw: Base64Bytes
+    """8 kHz μ-law."""
+
+
 class _Lesson(BaseModel):
     """The body of `POST /standins/phrases`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    texts: list[str] = Field(min_length=1)
+    texts: list[str] = []
+    """Spoken by espeak-ng, in `voice`."""
+    clips: list[_Clip] = []
     voice: str = "en-us"
     words_per_minute: int = Field(default=165, ge=80, le=450)
 
@@ -81,10 +94,37 @@ def _flux_options(request: web.Request) -> FluxOptions:
     return options
 
 
+async def _failing(request: web.Request, behaviour: Behaviour) -> web.Response | None:
+    """What a request gets from a vendor that fails; nothing at all when it hangs."""
+    match behaviour.stt_fault:
+        case "hang":
+            await hang()
+        case "drop":
+            abort(request)
+            return web.Response()
+        case "429":
+            return _problem(429, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.")
+        case "500":
+            return _problem(500, "INTERNAL_SERVER_ERROR", "Something went wrong on our side.")
+    return None
+
+
+async def _teach(book: PhraseBook, lesson: _Lesson) -> None:
+    """Raises SpeechError or ValueError."""
+    if not lesson.texts and not lesson.clips:
+        raise ValueError("texts or clips: at least one expected")
+    for clip in lesson.clips:
+        book.learn_clip(clip.text, clip.mulaw)
+    for text in lesson.texts:
+        await asyncio.to_thread(book.learn, text, lesson.voice, lesson.words_per_minute)
+
+
 def add_routes(app: web.Application, behaviour: Behaviour, book: PhraseBook, habits: Habits | None = None) -> None:
     """Serve Deepgram's paths, and `POST /standins/phrases` that teaches `book`, from `app`."""
 
     async def listen(request: web.Request) -> web.StreamResponse:
+        if (failing := await _failing(request, behaviour)) is not None:
+            return failing
         if request.headers.get("Authorization", "").split(" ") != ["Token", behaviour.api_key]:
             return _problem(401, "INVALID_AUTH", "Invalid credentials.")
         connection: Connection[Any]
@@ -100,15 +140,14 @@ def add_routes(app: web.Application, behaviour: Behaviour, book: PhraseBook, hab
     async def learn(request: web.Request) -> web.Response:
         try:
             lesson = _Lesson.model_validate_json(await request.read())
-            for text in lesson.texts:
-                await asyncio.to_thread(book.learn, text, lesson.voice, lesson.words_per_minute)
+            await _teach(book, lesson)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             return web.json_response({"error": f"{place or 'body'}: {first['msg']}"}, status=400)
-        except SpeechError as error:
+        except (SpeechError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({"learned": len(lesson.texts)})
+        return web.json_response({"learned": len(lesson.texts) + len(lesson.clips)})
 
     app.router.add_get("/v1/listen", listen)
     app.router.add_get("/v2/listen", listen)

@@ -12,9 +12,13 @@ from typing import Any, Generic, TypeVar
 from aiohttp import WSMsgType, web
 
 from simulator.standins.behaviour import Behaviour
+from simulator.standins.faults import FaultySocket, VendorFails
 
-_INTERNAL_ERROR = 1011
+_INTERNAL_ERROR, _POLICY_VIOLATION = 1011, 1008
 _NO_AUDIO = "NET-0001"
+_FAILURES = {"429": (_POLICY_VIOLATION, "Too many requests"), "500": (_INTERNAL_ERROR, "NET-0000")}
+"""How a socket is closed that the vendor cannot serve any more: code and reason."""
+_GARBAGE = ('{"type": "Results", "channel": 7}', '{"type": "TurnInfo", "words": 7}', '{"type": "Nonsense"}')
 
 Event = TypeVar("Event")
 
@@ -49,7 +53,7 @@ class Connection(Generic[Event]):
         self._behaviour = behaviour
         self._habits = habits
         self._request_id = request_id
-        self._socket = web.WebSocketResponse()
+        self._socket = FaultySocket(lambda: behaviour.stt_fault, _GARBAGE)
         self._events: asyncio.Queue[tuple[float, Event] | None] = asyncio.Queue()
         """(when it happened on the loop's clock, event); None: the stream ends."""
 
@@ -72,6 +76,10 @@ class Connection(Generic[Event]):
     def finish(self) -> None:
         """No more audio comes."""
 
+    def complain(self, status: str) -> list[dict[str, Any]]:
+        """What is said before the vendor closes a socket that it cannot serve; `status`: 429 or 500."""
+        return []
+
     def farewell(self) -> list[dict[str, Any]]:
         """What is said last."""
         return []
@@ -82,10 +90,9 @@ class Connection(Generic[Event]):
 
     async def run(self, request: web.Request) -> web.WebSocketResponse:
         """Serve the socket to its end."""
-        self._socket.headers["dg-request-id"] = self._request_id
-        await self._socket.prepare(request)
-        for message in self.greet():
-            await self._socket.send_json(message)
+        socket = self._socket.socket
+        socket.headers["dg-request-id"] = self._request_id
+        await self._socket.open(request)
         telling = asyncio.create_task(self._tell())
         try:
             if await self._listen():
@@ -93,12 +100,24 @@ class Connection(Generic[Event]):
                 self._events.put_nowait(None)
                 await telling
         except TimeoutError:
-            await self._socket.close(code=_INTERNAL_ERROR, message=_NO_AUDIO.encode())
+            await socket.close(code=_INTERNAL_ERROR, message=_NO_AUDIO.encode())
+        except VendorFails as failing:
+            await self._fail(failing)
+        except ConnectionResetError:
+            # Dropped.
+            pass
         finally:
             telling.cancel()
             with suppress(asyncio.CancelledError):
                 await telling
-        return self._socket
+        return socket
+
+    async def _fail(self, failing: VendorFails) -> None:
+        code, reason = _FAILURES[failing.status]
+        with suppress(ConnectionResetError):
+            for message in self.complain(failing.status):
+                await self._socket.socket.send_json(message)
+            await self._socket.socket.close(code=code, message=reason.encode())
 
     async def _listen(self) -> bool:
         """Take what comes; True when the client closes the stream, False when it is gone.
@@ -108,8 +127,7 @@ class Connection(Generic[Event]):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._habits.patience_s
         while True:
-            async with asyncio.timeout_at(deadline):
-                received = await self._socket.receive()
+            received = await self._socket.receive(deadline)
             alive = False
             if received.type is WSMsgType.BINARY and received.data:
                 alive = True
@@ -127,17 +145,26 @@ class Connection(Generic[Event]):
 
     async def _tell(self) -> None:
         """One teller, so that messages keep their order."""
+        try:
+            await self._tell_all()
+        except VendorFails as failing:
+            await self._fail(failing)
+        except ConnectionResetError:
+            return
+
+    async def _tell_all(self) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(ConnectionResetError):
-            while (item := await self._events.get()) is not None:
-                happened_at, event = item
-                for told in await self.messages(event):
-                    if told.final:
-                        await asyncio.sleep(max(0.0, happened_at + self._behaviour.stt_final_ms / 1000 - loop.time()))
-                    await self._socket.send_json(told.message)
-            for message in self.farewell():
-                await self._socket.send_json(message)
-            await self._socket.close()
+        for message in self.greet():
+            await self._socket.send(message)
+        while (item := await self._events.get()) is not None:
+            happened_at, event = item
+            for told in await self.messages(event):
+                if told.final:
+                    await asyncio.sleep(max(0.0, happened_at + self._behaviour.stt_final_ms / 1000 - loop.time()))
+                await self._socket.send(told.message)
+        for message in self.farewell():
+            await self._socket.send(message)
+        await self._socket.socket.close()
 
 
 def _type_of(text: str) -> object:

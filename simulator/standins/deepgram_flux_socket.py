@@ -15,7 +15,7 @@ from simulator.standins.deepgram_connection import Connection, Habits, Told
 from simulator.standins.deepgram_flux_hearing import FluxHearing, Moment
 from simulator.standins.deepgram_flux_turn import FluxTurn, Said
 from simulator.standins.deepgram_hearing import seconds
-from simulator.standins.deepgram_scribe import Scribe, Transcript
+from simulator.standins.deepgram_scribe import Scribe
 
 
 class FluxOptions(BaseModel):
@@ -63,16 +63,21 @@ class Flux(Connection[Moment]):
             self.happened(moment)
 
     async def obey(self, kind: object, text: str) -> bool:
-        error = {"code": "UNPARSABLE_CLIENT_MESSAGE", "description": "The message is none that Flux knows."}
-        message = self._message("Error", **error)
-        del message["request_id"]
-        await self._socket.send_json(message)
-        await self._socket.close()
+        await self._socket.send(self._error("UNPARSABLE_CLIENT_MESSAGE", "The message is none that Flux knows."))
+        await self._socket.socket.close()
         return False
 
+    def _error(self, code: str, description: str) -> dict[str, Any]:
+        message = self._message("Error", code=code, description=description)
+        del message["request_id"]
+        return message
+
+    def complain(self, status: str) -> list[dict[str, Any]]:
+        code = "TOO_MANY_REQUESTS" if status == "429" else "INTERNAL_SERVER_ERROR"
+        return [self._error(code, "The stream cannot go on.")]
+
     async def messages(self, event: Moment) -> list[Told]:
-        heard = Transcript()
-        if event.segment.speech:
+        if (heard := self._scribe.recall(event.segment)) is None:
             # Comparing with every known phrase would hold up the other sockets.
             heard = await asyncio.to_thread(self._scribe.read, event.segment)
         told = []

@@ -5,13 +5,12 @@ Simpler than the vendor: speech is never cut before it pauses, however long it l
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from shared.audio import RATE, bytes_of, decode
+from shared.audio import RATE, bytes_of
+from shared.loudness import audible
 
 _HOP = bytes_of(10)
-_LOUD = 200
-"""Peak of 16-bit samples above which 10 ms are speech, as in shared.espeak.trim."""
+_QUIET = bytes(sample for sample, loud in enumerate(audible(bytes(range(256)))) if not loud)
+"""μ-law samples that cannot be heard; 10 ms with any other are speech."""
 _INTERIM_MS = 500
 """The vendor sends about one interim a second, whatever is said: half a second after the first word on average."""
 _LONGEST_SILENCE = bytes_of(5000)
@@ -83,11 +82,20 @@ class Hearing:
         data = self._rest + mulaw
         whole = len(data) - len(data) % _HOP
         self._rest = data[whole:]
-        peaks = np.abs(decode(data[:whole]).astype(np.int32)).reshape(-1, _HOP).max(axis=1)
+        if not self._speech and self._uneventful(whole) and not data[:whole].translate(None, _QUIET):
+            self.position += whole
+            return []
         events: list[Event] = []
-        for index, peak in enumerate(peaks):
-            events += self._hop(data[index * _HOP : (index + 1) * _HOP], loud=bool(peak > _LOUD))
+        for at in range(0, whole, _HOP):
+            hop = data[at : at + _HOP]
+            events += self._hop(hop, loud=bool(hop.translate(None, _QUIET)))
         return events
+
+    def _uneventful(self, length: int) -> bool:
+        """Whether the next `length` bytes can be silent without anything to tell."""
+        if self.position + length - self._segment_start >= _LONGEST_SILENCE:
+            return False
+        return not self._owes_end or self._utterance_end is None or self.silence + length < self._utterance_end
 
     def _hop(self, audio: bytes, *, loud: bool) -> list[Event]:
         events: list[Event] = []

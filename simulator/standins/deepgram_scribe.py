@@ -1,9 +1,10 @@
 """What the Deepgram stand-in understands: known phrases, also when they come in pieces."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.audio import SILENCE, bytes_of
-from simulator.ear import Heard, PhraseBook
+from simulator.ear import PhraseBook, Recalled
 from simulator.standins.deepgram_hearing import Segment
 
 _LONGEST_PAUSE = bytes_of(1500)
@@ -51,26 +52,41 @@ class Scribe:
         self._book = book
         self._before: _Phrase | None = None
 
-    def read(self, segment: Segment) -> Transcript:
-        """Takes some milliseconds for each phrase in the book."""
+    def recall(self, segment: Segment) -> Transcript | None:
+        """Understands what is known byte by byte, in some microseconds; None: `read` it."""
         if not segment.speech:
             return Transcript()
-        speech, known = self._with_what_came_before(segment), self._before.text if self._before else ""
-        heard, whole = self._hear(speech)
-        if speech != segment.speech and (heard is None or not heard.text.startswith(known)):
-            speech, known = segment.speech, ""
-            heard, whole = self._hear(speech)
-        text = "" if heard is None else heard.text
-        if segment.is_final:
-            self._before = _Phrase(speech, segment.speech_start + len(segment.speech), text)
-        if heard is None:
-            return Transcript()
-        return Transcript(_spread(text[len(known) :], segment), heard.score, whole)
+        return self._understand(segment, self._book.recall)
 
-    def _hear(self, speech: bytes) -> tuple[Heard | None, bool]:
-        """What was said, and whether it is a whole phrase."""
-        heard = self._book.recognise(speech)
-        return (heard, True) if heard is not None else (self._book.recognise_beginning(speech), False)
+    def read(self, segment: Segment) -> Transcript:
+        """Takes up to a millisecond for each phrase in the book."""
+        if not segment.speech:
+            return Transcript()
+        if (understood := self._understand(segment, self._compare)) is not None:
+            return understood
+        if segment.is_final:
+            self._before = _Phrase(segment.speech, segment.speech_start + len(segment.speech), "")
+        return Transcript()
+
+    def _understand(self, segment: Segment, hear: Callable[[bytes], Recalled | None]) -> Transcript | None:
+        speech, known = self._with_what_came_before(segment), self._before.text if self._before else ""
+        recalled = hear(speech)
+        if speech != segment.speech and (recalled is None or not recalled.heard.text.startswith(known)):
+            speech, known = segment.speech, ""
+            recalled = hear(speech)
+        if recalled is None:
+            return None
+        heard = recalled.heard
+        if segment.is_final:
+            self._before = _Phrase(speech, segment.speech_start + len(segment.speech), heard.text)
+        words = _spread(heard.text[len(known) :], segment)
+        return Transcript(words, heard.score if heard.text else 0.0, recalled.whole)
+
+    def _compare(self, speech: bytes) -> Recalled | None:
+        if (heard := self._book.recognise(speech)) is not None:
+            return Recalled(heard, whole=True)
+        heard = self._book.recognise_beginning(speech)
+        return None if heard is None else Recalled(heard, whole=False)
 
     def _with_what_came_before(self, segment: Segment) -> bytes:
         """A caller's short pause lets the client finalize in mid-phrase: what was said goes on."""

@@ -67,7 +67,7 @@ class Live(Connection[Event]):
         if kind == "Finalize":
             self.finish()
         elif kind != "KeepAlive":
-            await self._socket.send_json(self._messages.error(text))
+            await self._socket.send(self._messages.error(text))
         return kind == "KeepAlive"
 
     def finish(self) -> None:
@@ -84,8 +84,9 @@ class Live(Connection[Event]):
             return self._utterance_end()
         if not event.is_final and not self._options.interim_results:
             return []
-        # Comparing with every known phrase would hold up the other sockets.
-        transcript = await asyncio.to_thread(self._scribe.read, event)
+        if (transcript := self._scribe.recall(event)) is None:
+            # Comparing with every known phrase would hold up the other sockets.
+            transcript = await asyncio.to_thread(self._scribe.read, event)
         if transcript.words:
             self._last_word_end = transcript.words[-1].end
         if event.from_finalize and not self._habits.answers_finalize:

@@ -13,27 +13,39 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from simulator.standins.behaviour import Behaviour
-from simulator.standins.elevenlabs_speech import VOICES, chunks, speak
+from simulator.standins.elevenlabs_speech import VOICES, chunks, speak_as
+from simulator.standins.faults import FaultySocket, VendorFails
 
 MAX_CONTEXTS = 5
 OUTPUT_FORMAT = "ulaw_8000"
 _FIRST_SCHEDULED_CHARS = 120
 _DEFAULT_INACTIVITY_S, _MAX_INACTIVITY_S = 20, 180
-_POLICY_VIOLATION = 1008
+_POLICY_VIOLATION, _INTERNAL_ERROR = 1008, 1011
+_GARBAGE = ('{"audio": 7, "contextId": "1"}', '{"audio": "%", "contextId": "1"}', '{"contextId": ["1"]}')
+_BETWEEN_CHUNKS_S = 0.005
+"""The vendor makes speech some forty times faster than it is heard."""
 
 
 class _Refused(Exception):
     """The vendor's reason to close a socket."""
 
-    def __init__(self, error: str, message: str) -> None:
+    def __init__(self, error: str, message: str, code: int = _POLICY_VIOLATION) -> None:
         super().__init__(message)
-        self.frame = {"message": message, "error": error, "code": _POLICY_VIOLATION}
+        self.code = code
+        self.frame = {"message": message, "error": error, "code": code}
+
+
+_FAILURES = {
+    "429": _Refused("rate_limit_exceeded", "Too many requests. Please try again later."),
+    "500": _Refused("internal_error", "Something went wrong on our side.", _INTERNAL_ERROR),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -69,12 +81,12 @@ class Connection:
         asked = int(query.get("inactivity_timeout", _DEFAULT_INACTIVITY_S))
         self._inactivity_s = min(asked, _MAX_INACTIVITY_S)
         self._format = query.get("output_format", "mp3_44100_128")
-        self._socket = web.WebSocketResponse(max_msg_size=16 * 1024 * 1024)
+        self._socket = FaultySocket(lambda: behaviour.tts_fault, _GARBAGE)
         self._contexts: dict[str, _Context] = {}
 
     async def run(self, request: web.Request) -> web.WebSocketResponse:
         """Serve the socket to its end."""
-        await self._socket.prepare(request)
+        await self._socket.open(request)
         try:
             async for message in self._messages():
                 if message.get("close_socket"):
@@ -82,18 +94,26 @@ class Connection:
                     break
                 await self._take(message)
         except _Refused as refused:
-            await self._socket.send_json(refused.frame)
-            await self._socket.close(code=_POLICY_VIOLATION, message=str(refused).encode()[:120])
+            await self._refuse(refused)
+        except VendorFails as failing:
+            await self._refuse(_FAILURES[failing.status])
+        except ConnectionResetError:
+            # Dropped.
+            pass
         finally:
             for context in list(self._contexts.values()):
                 await self._stop(context)
-        return self._socket
+        return self._socket.socket
+
+    async def _refuse(self, refused: _Refused) -> None:
+        with suppress(ConnectionResetError):
+            await self._socket.socket.send_json(refused.frame)
+            await self._socket.socket.close(code=refused.code, message=str(refused).encode()[:120])
 
     async def _messages(self) -> AsyncIterator[dict[str, Any]]:
         while True:
             try:
-                async with asyncio.timeout(self._inactivity_s):
-                    received = await self._socket.receive()
+                received = await self._socket.receive(asyncio.get_running_loop().time() + self._inactivity_s)
             except TimeoutError:
                 raise _Refused(
                     "input_timeout_exceeded",
@@ -148,15 +168,25 @@ class Connection:
             raise _Refused("output_format_not_allowed", f"The stand-in speaks {OUTPUT_FORMAT}, not {self._format}.")
 
     async def _speak(self, context: _Context) -> None:
+        try:
+            await self._speak_all(context)
+        except VendorFails as failing:
+            await self._refuse(_FAILURES[failing.status])
+        except ConnectionResetError:
+            return
+
+    async def _speak_all(self, context: _Context) -> None:
         delay_s = self._behaviour.tts_first_audio_ms / 1000
         speed = (context.voice_settings or {}).get("speed", 1.0)
         while (text := await context.texts.get()) is not None:
-            speech = await asyncio.to_thread(speak, text, self._voice_id, speed)
+            speech = await speak_as(self._behaviour.tts_voice, text, self._voice_id, speed)
             if delay_s:
                 await asyncio.sleep(delay_s)
                 delay_s = 0.0
             for index, chunk in enumerate(chunks(speech, text)):
-                await self._socket.send_json(
+                if index:
+                    await asyncio.sleep(_BETWEEN_CHUNKS_S)
+                await self._socket.send(
                     {
                         "audio": base64.b64encode(chunk.mulaw).decode(),
                         "isFinal": None,
@@ -169,7 +199,7 @@ class Connection:
 
     async def _final(self, context: _Context) -> None:
         self._contexts.pop(context.id, None)
-        await self._socket.send_json({"isFinal": True, "contextId": context.id})
+        await self._socket.send({"isFinal": True, "contextId": context.id})
 
     async def _close(self, context: _Context) -> None:
         """What was flushed is still spoken; else the context ends at once."""
@@ -192,4 +222,4 @@ class Connection:
         tasks = [context.task for context in open_contexts if context.task is not None]
         if tasks:
             await asyncio.wait(tasks)
-        await self._socket.close()
+        await self._socket.socket.close()

@@ -1,5 +1,7 @@
-"""What the ElevenLabs stand-in says: espeak-ng's speech in the vendor's chunks, with character times."""
+"""What the ElevenLabs stand-in says: espeak-ng's speech, or telegrams, in the vendor's chunks with character times."""
 
+import asyncio
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,6 +9,8 @@ from typing import Any
 
 from shared import espeak
 from shared.audio import bytes_of, duration_ms
+from simulator import telegraph
+from simulator.standins.behaviour import TtsVoice
 
 VOICES = {"EXAVITQu4vr4xnSDxMaL": "en-us", "JBFqnCBsd6RMkjVDRZzb": "en-gb-x-rp"}
 """The voices that exist, and how espeak-ng calls something like them."""
@@ -17,6 +21,13 @@ _CHUNK_MS = 200
 def speak(text: str, voice_id: str, speed: float = 1.0) -> espeak.Speech:
     """`text` in one of the VOICES; `speed` is relative to normal speech."""
     return espeak.speak(text, VOICES[voice_id], round(_WORDS_PER_MINUTE * speed))
+
+
+async def speak_as(voice: TtsVoice, text: str, voice_id: str, speed: float = 1.0) -> espeak.Speech:
+    """The same, in telegrams if `voice` wants them."""
+    if voice == "telegraph":
+        return telegraph.speak(text, round(_WORDS_PER_MINUTE * speed))
+    return await asyncio.to_thread(speak, text, voice_id, speed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,7 @@ def _times(speech: espeak.Speech, text: str) -> list[int]:
     """When each character begins in ms, evenly within each word; one more for the end."""
     anchors = [(0, 0)]
     for word in speech.words:
-        if anchors[-1][0] < word.position < len(text) and anchors[-1][1] < word.start_ms:
+        if anchors[-1][0] < word.position < len(text) and anchors[-1][1] <= word.start_ms:
             anchors.append((word.position, word.start_ms))
     anchors.append((len(text), duration_ms(speech.mulaw)))
     times = [0]
@@ -56,6 +67,6 @@ def chunks(speech: espeak.Speech, text: str) -> Iterator[Chunk]:
     for offset in range(0, len(speech.mulaw), size):
         start, end = duration_ms(speech.mulaw[:offset]), duration_ms(speech.mulaw[: offset + size])
         last = offset + size >= len(speech.mulaw)
-        inside = [index for index in range(len(text)) if start <= times[index] and (times[index] < end or last)]
+        inside = range(bisect_left(times, start), len(text) if last else bisect_left(times, end, hi=len(text)))
         chars = [(text[index], times[index] - start, times[index + 1] - times[index]) for index in inside]
         yield Chunk(speech.mulaw[offset : offset + size], chars)

@@ -4,7 +4,6 @@ Source of the protocol: OpenAI API reference, "Chat Completions" (create, stream
 """
 
 import asyncio
-import json
 import re
 import secrets
 import time
@@ -12,11 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.scenario import Scenario
 from simulator.standins.behaviour import Behaviour
+from simulator.standins.openai_faults import Faults
 
 _TOKEN = re.compile(r"\s*\S+")
 _MODELS = ("gpt-6-luna",)
@@ -33,6 +34,8 @@ class Streams:
     finished: int = 0
     cut_off: int = 0
     """The client went away first."""
+    failed: int = 0
+    """A fault struck in the middle."""
 
 
 STREAMS = web.AppKey("openai_streams", Streams)
@@ -185,11 +188,14 @@ class _Answer:
         return {**chunk, "usage": usage} if self._with_usage else chunk
 
 
-async def _stream(request: web.Request, answer: _Answer, behaviour: Behaviour) -> web.StreamResponse:
+async def _stream(
+    request: web.Request, answer: _Answer, behaviour: Behaviour, faults: Faults
+) -> tuple[web.StreamResponse, bool]:
+    """What was sent, and whether it is the whole answer."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
 
     async def send(chunk: dict[str, Any]) -> None:
-        await response.write(f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n".encode())
+        await response.write(b"data: %b\n\n" % msgspec.json.encode(chunk))
 
     await asyncio.sleep(behaviour.llm_first_token_ms / 1000)
     await response.prepare(request)
@@ -197,6 +203,9 @@ async def _stream(request: web.Request, answer: _Answer, behaviour: Behaviour) -
     for index, token in enumerate(answer.tokens):
         if index > 0:
             await asyncio.sleep(behaviour.llm_token_ms / 1000)
+        if faults.strikes(index):
+            await faults.amid(request, response)
+            return response, False
         await send(answer.chunk({"content": token}))
     for delta in answer.deltas_of_tools():
         await send(answer.chunk(delta))
@@ -205,7 +214,7 @@ async def _stream(request: web.Request, answer: _Answer, behaviour: Behaviour) -
         await send(last)
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()
-    return response
+    return response, True
 
 
 def add_routes(app: web.Application, behaviour: Behaviour, scenario: Scenario) -> None:
@@ -215,32 +224,31 @@ def add_routes(app: web.Application, behaviour: Behaviour, scenario: Scenario) -
     was made with `handler_cancellation=True`.
     """
     app[STREAMS] = streams = Streams()
+    faults = Faults(behaviour)
 
     async def complete(request: web.Request) -> web.StreamResponse:
-        _authorize(request, behaviour)
         answer = _Answer(asked := await _parse(request), scenario)
         if not asked.stream:
             await asyncio.sleep((behaviour.llm_first_token_ms + behaviour.llm_token_ms * len(answer.tokens)) / 1000)
             return web.json_response(answer.whole())
         try:
-            response = await _stream(request, answer, behaviour)
+            response, whole = await _stream(request, answer, behaviour, faults)
         except (ConnectionResetError, asyncio.CancelledError):
             streams.cut_off += 1
             raise
-        streams.finished += 1
+        streams.finished += whole
+        streams.failed += not whole
         return response
 
-    async def models(request: web.Request) -> web.Response:
-        _authorize(request, behaviour)
+    async def models(request: web.Request) -> web.StreamResponse:
         return web.json_response({"object": "list", "data": [_model(name) for name in _MODELS]})
 
-    async def model(request: web.Request) -> web.Response:
-        _authorize(request, behaviour)
+    async def model(request: web.Request) -> web.StreamResponse:
         return web.json_response(_model(request.match_info["name"]))
 
-    app.router.add_post("/v1/chat/completions", _refusing(complete))
-    app.router.add_get("/v1/models", _refusing(models))
-    app.router.add_get("/v1/models/{name}", _refusing(model))
+    app.router.add_post("/v1/chat/completions", _guarded(complete, behaviour, faults))
+    app.router.add_get("/v1/models", _guarded(models, behaviour, faults))
+    app.router.add_get("/v1/models/{name}", _guarded(model, behaviour, faults))
 
 
 def _tool_call(name: str, arguments: str) -> dict[str, Any]:
@@ -252,10 +260,13 @@ def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 1767225600, "owned_by": "openai"}
 
 
-def _refusing(handler: Handler) -> Handler:
+def _guarded(handler: Handler, behaviour: Behaviour, faults: Faults) -> Handler:
+    """`handler` for those who have the key, unless a fault strikes."""
+
     async def guarded(request: web.Request) -> web.StreamResponse:
         try:
-            return await handler(request)
+            _authorize(request, behaviour)
+            return await (faults.instead(request) if faults.strikes(0) else handler(request))
         except _Refused as refused:
             return refused.response
 

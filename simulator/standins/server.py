@@ -5,19 +5,26 @@ from aiohttp import web
 from shared import scenario
 from simulator.caller import Voice
 from simulator.ear import PhraseBook
-from simulator.standins import deepgram, elevenlabs, openai
+from simulator.standins import control, deepgram, elevenlabs, openai
 from simulator.standins.behaviour import Behaviour
 from simulator.standins.environment import vendor_env
 
+_LONGEST_LESSON = 256 * 1024 * 1024
+"""Bytes of a request: clips of thousands of phrases are taught at once."""
+
 
 def application(behaviour: Behaviour, script: scenario.Scenario) -> web.Application:
-    """The routes of all vendors, and `/health`. The callers of the scenario's script are understood from the start."""
+    """The routes of all vendors, `/health` and `/standins/behaviour`.
+
+    The callers of the scenario's script are understood from the start.
+    """
 
     async def health(request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
 
-    app = web.Application()
+    app = web.Application(client_max_size=_LONGEST_LESSON)
     app.router.add_get("/health", health)
+    control.add_routes(app, behaviour)
     book = PhraseBook()
     for line in script.script:
         book.learn(line.say, Voice().name, Voice().words_per_minute)

@@ -95,10 +95,13 @@ class Vendor:
         patience: Patience = PATIENT,
         turns: TurnProfile | None = None,
     ) -> Transcriber:
-        url = str(self.server.make_url("")).rstrip("/")
-        settings = Settings(deepgram_api_key=SecretStr(key), deepgram_base_url=url)
         profile = AgentProfile(name="test", stt=stt or SttProfile(), turns=turns or TurnProfile())
-        return await Deepgram(settings, patience).open_transcriber(profile, ear.hear, ear.fail)
+        return await self.account(key, patience).open_transcriber(profile, ear.hear, ear.fail)
+
+    def account(self, key: str = "stand-in", patience: Patience = PATIENT, connect_s: float = 2.5) -> Deepgram:
+        url = str(self.server.make_url("")).rstrip("/")
+        settings = Settings(deepgram_api_key=SecretStr(key), deepgram_base_url=url, provider_connect_s=connect_s)
+        return Deepgram(settings, patience)
 
     def cut_the_line(self) -> None:
         """No goodbye."""

@@ -3,10 +3,10 @@
 import asyncio
 import base64
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 from xml.etree.ElementTree import Element, fromstring
 
@@ -14,8 +14,9 @@ import aiohttp
 from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
-from services.gateway.app import build
-from services.gateway.server import HttpServer
+from services.gateway.app import Gateway, build
+from services.gateway.departure import leave
+from services.gateway.server import HttpServer, listen
 from shared.messages import CallStarted
 from shared.nats_bus import NatsBus
 from shared.settings import Settings
@@ -23,6 +24,7 @@ from shared.stage import StageWorker
 from tests.fakes import ROOT, FakeStage, Heard
 
 AUTH_TOKEN = "secret-of-the-account"
+API_KEY = "key-of-the-operator"
 
 
 @dataclass
@@ -34,18 +36,40 @@ class Peer:
     url: str
     stages: dict[str, FakeStage]
     workers: dict[str, StageWorker]
+    gateway: Gateway | None = None
+    """When it runs in this process."""
 
     async def post(self, path: str, form: dict[str, str], signature: str | None = None) -> aiohttp.ClientResponse:
         """A signed webhook."""
         url = self.url + path
         right: str = RequestValidator(AUTH_TOKEN).compute_signature(url, form)
         headers = {"X-Twilio-Signature": right if signature is None else signature}
-        return await self.http.post(url, data=form, headers=headers)
+        return await self.request("POST", path, headers, form)
 
-    async def ring(self, call_id: str | None = None, to: str = "+15550100") -> tuple[str, Element]:
+    async def request(
+        self, method: str, path: str, headers: dict[str, str], form: dict[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """Any request; its answer is read."""
+        answer = await self.http.request(method, self.url + path, data=form, headers=headers)
+        await answer.read()
+        return answer
+
+    async def operate(self, method: str, path: str, key: str = API_KEY) -> aiohttp.ClientResponse:
+        """An operator's request."""
+        return await self.request(method, path, {"Authorization": f"Bearer {key}"})
+
+    async def ready(self) -> None:
+        """Return when the gateway has heard of a worker of each stage."""
+        async with asyncio.timeout(5):
+            while (await self.request("GET", "/ready", {})).status != 200:
+                await asyncio.sleep(0.02)
+
+    async def ring(
+        self, call_id: str | None = None, to: str = "+15550100", caller: str = "+49123"
+    ) -> tuple[str, Element]:
         """Place a call; its id and the TwiML."""
         call_id = call_id or f"CA{uuid4().hex}"
-        answer = await self.post("/twilio/voice", {"CallSid": call_id, "From": "+49123", "To": to})
+        answer = await self.post("/twilio/voice", {"CallSid": call_id, "From": caller, "To": to})
         assert answer.status == 200, await answer.text()
         assert answer.content_type == "application/xml"
         return call_id, fromstring(await answer.text())  # noqa: S314
@@ -97,22 +121,46 @@ def media_frame(timestamp_ms: int, payload: bytes) -> str:
     return json.dumps({"event": "media", "sequenceNumber": "2", "media": body, "streamSid": "MZ1"})
 
 
+def _settings(changes: dict[str, Any]) -> Settings:
+    return Settings(
+        agents_file=ROOT / "agents.yaml",
+        twilio_auth_token=SecretStr(AUTH_TOKEN),
+        lease_timeout_s=2,
+        **{"api_key": SecretStr(API_KEY), **changes},
+    )
+
+
 @asynccontextmanager
-async def serve(bus: NatsBus) -> AsyncIterator[Peer]:
-    """A gateway in this process on a free port, with one worker of each stage on the real broker."""
-    settings = Settings(agents_file=ROOT / "agents.yaml", twilio_auth_token=SecretStr(AUTH_TOKEN), lease_timeout_s=2)
+async def workers_on(bus: NatsBus, capacity: int = 25) -> AsyncIterator[tuple[dict[str, FakeStage], dict[str, Any]]]:
+    """One worker of each stage on the real broker."""
     stages = {name: FakeStage(name) for name in ("stt", "llm", "tts", "speech")}
-    workers = {name: StageWorker(bus, stage, f"{name}-{uuid4().hex[:6]}", 25) for name, stage in stages.items()}
+    workers = {name: StageWorker(bus, stage, f"{name}-{uuid4().hex[:6]}", capacity) for name, stage in stages.items()}
     for worker in workers.values():
         await worker.start()
-    gateway = await build(bus, settings, f"gateway-{uuid4().hex[:6]}")
-    server = HttpServer(gateway.app, socket.create_server(("127.0.0.1", 0)))
+    yield stages, workers
+    for worker in workers.values():
+        await worker.drain(0)
+
+
+@asynccontextmanager
+async def gateway_on(
+    bus: NatsBus, stages: dict[str, FakeStage], workers: dict[str, StageWorker], port: int = 0, **changes: Any
+) -> AsyncIterator[Peer]:
+    """A gateway in this process on `port`, with `changes` to its settings."""
+    gateway = await build(bus, _settings(changes), f"gateway-{uuid4().hex[:6]}")
+    server = HttpServer(gateway.app, gateway.web_sockets, listen("127.0.0.1", port))
     serving = server.start()
     async with aiohttp.ClientSession() as http:
-        yield Peer(bus, http, f"http://127.0.0.1:{server.port}", stages, workers)
-    await gateway.switchboard.drain(0)
+        yield Peer(bus, http, f"http://127.0.0.1:{server.port}", stages, workers, gateway)
+    await leave(gateway.switchboard, 0)
     server.stop()
     await asyncio.wait_for(serving, 10)
     gateway.pulse.stop()
-    for worker in workers.values():
-        await worker.drain(0)
+    await gateway.breakers.close()
+
+
+@asynccontextmanager
+async def serve(bus: NatsBus, capacity: int = 25, **changes: Any) -> AsyncIterator[Peer]:
+    """A gateway on a free port, with its workers."""
+    async with workers_on(bus, capacity) as (stages, workers), gateway_on(bus, stages, workers, **changes) as peer:
+        yield peer

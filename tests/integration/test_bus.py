@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from shared import nats_bus, nats_objects
-from shared.bus import MAX_OBJECT_BYTES, Bus, BusError, NoResponders, RequestTimeout, WrongRevision
+from shared import nats_bus, nats_objects, nats_retry
+from shared.bus import MAX_OBJECT_BYTES, Bus, BusError, Disconnected, NoResponders, RequestTimeout, WrongRevision
 from shared.memory_bus import MemoryBus
 from shared.nats_bus import NatsBus
 
@@ -128,6 +128,35 @@ async def test_a_bucket_compares_and_sets(any_bus: Bus) -> None:
     assert await bucket.create(key, b"new") > newer
 
 
+async def test_each_change_of_a_bucket_is_a_message(any_bus: Bus) -> None:
+    bucket, key, inbox = await any_bus.bucket("test-calls", 60), uuid4().hex, Inbox()
+    await any_bus.subscribe(f"$KV.test-calls.{key}", inbox)
+    await any_bus.flush()
+    revision = await bucket.create(key, b"1")
+    await bucket.update(key, b"2", revision)
+    await bucket.put(key, b"3")
+    await bucket.delete(key)
+    assert [(await inbox.next())[1] for _ in range(4)] == [b"1", b"2", b"3", b""]
+
+
+async def test_a_key_that_is_gone_has_no_old_revision(any_bus: Bus) -> None:
+    bucket, key = await any_bus.bucket("test-calls", 60), uuid4().hex
+    revision = await bucket.create(key, b"1")
+    await bucket.delete(key)
+    for wrong in (revision, revision + 1000):
+        with pytest.raises(WrongRevision):
+            await bucket.update(key, b"2", wrong)
+    with pytest.raises(WrongRevision):
+        await bucket.update(uuid4().hex, b"2", revision)
+
+
+async def test_what_is_no_key_is_refused(bus: NatsBus) -> None:
+    bucket = await bus.bucket("test-calls", 60)
+    for key in ("", "a b", "a.>", "*", ".a", "a..b"):
+        with pytest.raises(BusError, match="not a key"):
+            await bucket.put(key, b"1")
+
+
 async def test_a_recorded_event_is_heard_too(any_bus: Bus) -> None:
     inbox, call = Inbox(), uuid4().hex
     await any_bus.subscribe(f"call.{call}.event.>", inbox)
@@ -206,11 +235,14 @@ async def test_a_damaged_object_is_an_error(bus: NatsBus) -> None:
         await store.get("key")
 
 
-async def test_a_store_that_was_deleted_is_an_error_and_can_be_made_again(bus: NatsBus) -> None:
+async def test_a_store_that_was_deleted_is_an_error_and_can_be_made_again(
+    bus: NatsBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = f"test-{uuid4().hex}"
     store = await bus.objects(name, 60)
     await bus._stream.delete_object_store(name)
-    with pytest.raises(BusError):
+    with monkeypatch.context() as impatient, pytest.raises(BusError):
+        impatient.setattr(nats_retry, "TOTAL_S", 0.05)
         await store.put("key", b"value")
     await (await bus.objects(name, 60)).put("key", b"value")
     assert await store.get("key") == b"value"
@@ -219,13 +251,23 @@ async def test_a_store_that_was_deleted_is_an_error_and_can_be_made_again(bus: N
 async def test_a_broker_that_does_not_answer_is_not_waited_for_long(
     bus: NatsBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = await bus.objects("test-objects", 60)
-    monkeypatch.setattr(nats_objects, "_WAIT_S", 0.05)
+    store, bucket = await bus.objects("test-objects", 60), await bus.bucket("test-calls", 60)
+    monkeypatch.setattr(nats_retry, "TOTAL_S", 0.05)
+    monkeypatch.setattr(nats_objects, "_PUT_S", 1)
 
     async def never(*args: object, **kwargs: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(bus._control, "request", never)
-    for ask in (store.get("key"), store.put("key", b"value"), bus.objects("test-objects", 60)):
-        with pytest.raises(RequestTimeout):
-            await asyncio.wait_for(ask, 2)
+    with monkeypatch.context() as silent:
+        silent.setattr(bus._control, "request", never)
+        asked = (
+            store.get("key"),
+            store.put("key", b"value"),
+            bus.objects("test-objects", 60),
+            bucket.get("key"),
+            bucket.update("key", b"value", 1),
+            bucket.keys(),
+            bus.record("call.c1.event.started", b"{}"),
+        )
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 3)
+    assert [type(answer) for answer in answers] == [Disconnected] * len(asked)

@@ -3,12 +3,12 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
 
-from services.gateway.app import APOLOGY
+from services.gateway.app import APOLOGY, MOMENT
 from shared import nats_bus
 from shared.messages import CallEnded, SpeechStarted
 from simulator.carrier import Gateway
@@ -78,40 +78,42 @@ async def test_the_echo_pipeline_gives_the_callers_words_back() -> None:
         assert_all_right(await hold_all(setup, [Writer(profile("echo")).said(["what are your opening hours"])]))
 
 
-async def test_a_killed_worker_brings_nobody_down() -> None:
+async def test_a_stage_that_does_not_come_back_ends_the_call_with_a_sentence() -> None:
     # Side by side: nearly all of it is waiting for people to finish their sentences.
-    await asyncio.gather(*(_kill(stage) for stage in ("stt", "llm", "tts")))
+    starting = asyncio.Lock()
+    stages = (_kill_the_only(stage, starting) for stage in ("stt", "llm", "tts"))
+    await asyncio.gather(*stages, _kill_the_vendors(starting))
 
 
-async def _kill(stage: str) -> None:
-    async with system(Plan()) as (ring, setup):
+async def _kill_the_only(stage: str, starting: asyncio.Lock) -> None:
+    async with AsyncExitStack() as stack:
+        async with starting:
+            ring, setup = await stack.enter_async_context(system(Plan()))
         conversation = Conversation(setup, orders(1234)[0])
         assert setup.bus
         heard = await Heard.on(setup.bus, conversation.report.call_id)
         holding = asyncio.create_task(conversation.hold())
         await heard.wait_for(SpeechStarted, timeout_s=20)
         await ring.kill(stage)
-        assert (await heard.wait_for(CallEnded, timeout_s=20)).reason == "stage_lost"
+        assert (await heard.wait_for(CallEnded, timeout_s=30)).reason == "stage_lost"
         report = await holding
-        assert report.failure
-        assert similarity(APOLOGY.read_bytes(), report.recording[1]).score > 0.9
+        assert report.reasons
+        for sentence in (MOMENT, APOLOGY):
+            assert similarity(sentence.read_bytes(), report.recording[1]).score > 0.9
         assert {p.name for p in ring.processes if not p.running} == {stage}
 
-        [turned_away] = await hold_all(setup, orders(1234))
-        assert "sorry" in " ".join(turned_away.record.sentences)
-        await ring.add(stage)
-        assert_all_right(await hold_all(setup, orders(5678)))
 
-
-async def test_vendors_that_go_away_in_mid_call_are_apologised_for() -> None:
-    async with system(Plan(standins=())) as (ring, setup):
+async def _kill_the_vendors(starting: asyncio.Lock) -> None:
+    async with AsyncExitStack() as stack:
+        async with starting:
+            ring, setup = await stack.enter_async_context(system(Plan(standins=())))
         conversation = Conversation(setup, Writer(profile()).scripted())
         assert setup.bus
         heard = await Heard.on(setup.bus, conversation.report.call_id)
         holding = asyncio.create_task(conversation.hold())
         await heard.wait_for(SpeechStarted, timeout_s=20)
         await ring.kill("standins")
-        assert (await heard.wait_for(CallEnded, timeout_s=20)).reason == "stage_failed"
+        assert (await heard.wait_for(CallEnded, timeout_s=40)).reason in ("stage_failed", "stage_lost")
         report = await holding
         assert similarity(APOLOGY.read_bytes(), report.recording[1]).score > 0.9
 

@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.llm.memory import BUCKET, KEEP_S, Memory, MemoryStore, Record
+from services.llm.memory import Memory
+from services.llm.record import Record
+from services.llm.store import BUCKET, KEEP_S, MemoryStore
 from shared import nats_bus
 from shared.bus import BusError
 from shared.nats_bus import NatsBus
@@ -18,7 +20,7 @@ def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def store_of(bus: NatsBus, call_id: str) -> MemoryStore:
-    return MemoryStore(await bus.bucket(BUCKET, KEEP_S), call_id, spawn)
+    return MemoryStore(await bus.bucket(BUCKET, KEEP_S), call_id, 1, spawn)
 
 
 async def test_what_one_worker_saved_another_loads(bus: NatsBus, nats_url: str) -> None:
@@ -26,7 +28,7 @@ async def test_what_one_worker_saved_another_loads(bus: NatsBus, nats_url: str) 
     memory = Memory(await (await store_of(bus, call_id)).load(), 10)
     assert not memory.begun
     store = await store_of(bus, call_id)
-    generation = memory.reply_began(memory.caller_said("what are your hours"))
+    generation = memory.reply_began(memory.caller_said("what are your hours")).generation
     store.save(memory.record)
     memory.heard(generation, "We are open.", over=True)
     store.save(memory.record)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from services.llm.models import Models
 from services.llm.provider import ChatMessage, ChatModel, EndCall, ProviderFailed, ReplyItem, TextDelta
-from services.llm.providers import openai as provider
+from services.llm.providers.openai import OpenAiModels
 from shared.agents import AgentProfile, LlmProfile
 from shared.stage import CannotServe
 from simulator.standins.openai import STREAMS
@@ -25,9 +25,13 @@ KEY = "sk-test-0123456789"
 
 @asynccontextmanager
 async def model_at(url: str, key: str = KEY, profile: LlmProfile | None = None) -> AsyncIterator[ChatModel]:
-    models = Models(settings_for(url, key))
+    """The provider alone: nobody asks again for it."""
+    models = OpenAiModels(settings_for(url, key))
+    profile = profile or LlmProfile()
     try:
-        yield (await models.open(AgentProfile(name="bella", llm=profile or LlmProfile())))[1]
+        with suppress(ProviderFailed):
+            await models.check(profile.model)
+        yield models.open(profile)
     finally:
         await models.close()
 
@@ -50,9 +54,10 @@ async def failure(model: ChatModel) -> str:
 
 async def test_a_wrong_key_is_known_before_the_call() -> None:
     async with vendor_open() as vendor:
+        models = Models(settings_for(vendor.url, KEY))
         with pytest.raises(CannotServe, match="OPENAI_API_KEY") as refused:
-            async with model_at(vendor.url):
-                pass
+            await models.open(AgentProfile(name="bella"))
+        await models.close()
         assert KEY not in str(refused.value)
 
 
@@ -83,12 +88,13 @@ async def test_a_request_that_the_vendor_refuses_says_why() -> None:
         assert "reasoning_effort" in reason
 
 
-async def test_a_vendor_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_READ_S", 0.1)
-    async with vendor_open() as vendor, model_at(vendor.url, "stand-in") as model:
+async def test_a_vendor_that_does_not_answer_is_given_up() -> None:
+    async with vendor_open() as vendor:
+        models = OpenAiModels(settings_for(vendor.url, provider_answer_s=0.1))
         vendor.behaviour.llm_first_token_ms = 60_000
-        assert "no answer from 127.0.0.1" in await failure(model)
+        assert await failure(models.open(LlmProfile())) == "no answer from 127.0.0.1 in time"
         await vendor.seen_to_the_end()
+        await models.close()
 
 
 async def test_a_vendor_that_cannot_be_reached_is_named() -> None:
@@ -143,6 +149,18 @@ async def test_a_connection_that_is_cut_in_mid_reply_is_a_failure() -> None:
     app.router.add_post("/v1/chat/completions", cut)
     async with serving(app) as url, model_at(url) as model:
         assert "no connection to 127.0.0.1" in await failure(model)
+
+
+async def test_a_connection_that_is_cut_before_the_reply_has_not_timed_out() -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.StreamResponse()
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", cut)
+    async with serving(app) as url, model_at(url) as model:
+        assert await failure(model) == "no connection to 127.0.0.1"
 
 
 def delta(content: str | None = None, *calls: dict[str, object], finish_reason: str | None = None) -> dict[str, object]:
@@ -233,7 +251,7 @@ async def body_of(profile: LlmProfile) -> dict[str, Any]:
     app.router.add_post("/v1/chat/completions", remember)
     async with serving(app) as url, model_at(url, KEY, profile) as model:
         await failure(model)
-    assert len(bodies) == 1, "the SDK tries once: the dialogue decides about a second try"
+    assert len(bodies) == 1, "the SDK tries once: the resilient model decides about a second try"
     return bodies[0]
 
 

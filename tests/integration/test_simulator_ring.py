@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -48,8 +49,8 @@ async def logged(process: Process, text: str) -> None:
 async def test_a_broker_with_jetstream_starts_and_stops(tmp_path: Path) -> None:
     said: list[str] = []
     async with Ring(ONLY_NATS, tmp_path, said.append) as ring:
-        bus = await nats_bus.connect(ring.nats_url, "test")
-        bucket = await bus.bucket("test", 60)
+        bus = await nats_bus.connect(ring.broker("gateway"), "test")
+        bucket = await bus.bucket("calls", 60)
         assert await bucket.put("key", b"value") > 0
         await bus.close()
         [usage] = ring.usage()
@@ -71,11 +72,56 @@ async def test_a_killed_broker_can_be_started_again(tmp_path: Path) -> None:
         await ring.kill("nats")
         assert gone(first)
         assert not ring.find("nats").running
-        await ring.find("nats").start()
+        await ring.restart("nats")
         bus = await nats_bus.connect(ring.nats_url, "test")
         await bus.close()
         assert ring.find("nats").pid != first
     assert gone(ring.find("nats").pid)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not reached():
+            await asyncio.sleep(0)
+
+
+async def test_a_process_is_paused_resumed_and_terminated(tmp_path: Path) -> None:
+    async with Ring(ONLY_NATS, tmp_path) as ring:
+        watched = psutil.Process(ring.find("nats").pid)
+        # The kernel stops and continues it when it gets to it.
+        ring.pause("nats")
+        await until(lambda: watched.status() == psutil.STATUS_STOPPED)
+        ring.resume("nats")
+        await until(lambda: watched.status() != psutil.STATUS_STOPPED)
+        assert await ring.terminate("nats") == 0
+        await ring.restart("nats")
+        ring.pause("nats")
+    assert gone(ring.find("nats").pid)
+    assert ring.find("nats").status == 0
+
+
+async def test_a_process_that_ignores_sigterm_is_no_success(tmp_path: Path) -> None:
+    async with Ring(ONLY_NATS, tmp_path) as ring:
+        ring.pause("nats")
+        with pytest.raises(ProcessFailed, match=r"did not end within 0\.05 s"):
+            await ring.terminate("nats", timeout_s=0.05)
+
+
+async def test_a_log_is_read_from_the_last_start(tmp_path: Path) -> None:
+    process = python("import os; print('ready' if not os.path.exists('once') else 'late'); open('once', 'w')", tmp_path)
+    for said in ("ready", "late"):
+        await process.start()
+        assert await process.ended(10)
+        assert process.said(said)
+    assert not process.said("ready")
+
+
+async def test_gateways_share_a_port_when_they_shall(tmp_path: Path) -> None:
+    async with Ring(Plan(counts={"gateway": 1}, one_port=True), tmp_path) as ring:
+        [url] = ring.urls
+        assert ring.url_of(ring.find("gateway")) == url
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/health") as response:
+            assert response.status == 200
 
 
 async def test_a_service_that_dies_at_start_is_an_error_with_its_log(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What stops a process at its start, in one line."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,19 @@ def test_the_gateway_refuses_to_start_on_what_would_fail_later(
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1
     assert said in run.stderr
+
+
+def test_a_port_that_another_program_has_stops_the_gateway() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        run = subprocess.run(
+            [sys.executable, "-m", "services.gateway"],
+            env={"PATH": "", "PYTHONPATH": str(ROOT), "ALLOW_UNSIGNED": "true", "HOST": "127.0.0.1", "PORT": port},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"trunkline: PORT: cannot listen on 127.0.0.1:{port}: ")

@@ -10,12 +10,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from services.stt.provider import Hypothesis, Open, Transcriber
+from services.stt.provider import Failure, Hypothesis, Listener, Open, Transcriber
 from services.stt.providers import offline
 from services.stt.providers.deepgram import Deepgram
+from services.stt.resilient import Choice, ResilientTranscriber
 from shared import espeak, phrases, scenario
-from shared.agents import SttProfile
+from shared.agents import AgentProfile, SttProfile
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of, encode
+from shared.breakers import Breakers
 from shared.settings import Settings
 from simulator.ear import PhraseBook
 from simulator.standins.behaviour import Behaviour
@@ -98,7 +100,19 @@ def noise(ms: int) -> bytes:
     return encode((np.random.default_rng(5).standard_normal(bytes_of(ms)) * 800).astype(np.int16))
 
 
-@pytest_asyncio.fixture(params=["offline", "deepgram", "flux"])
+def resilient(open_one: Open) -> Open:
+    """Opens a transcriber that would outlive the provider."""
+
+    async def open_transcriber(agent: AgentProfile, listener: Listener, failure: Failure) -> Transcriber:
+        transcriber = ResilientTranscriber("CA1", [Choice("only", agent, open_one)], Breakers(Settings()), failure, 4.0)
+        await transcriber.open()
+        transcriber.listener = listener
+        return transcriber
+
+    return open_transcriber
+
+
+@pytest_asyncio.fixture(params=["offline", "deepgram", "flux", "resilient deepgram", "resilient flux"])
 async def open_call(request: pytest.FixtureRequest) -> AsyncIterator[OpenCall]:
     """Opens calls with one provider, and closes them when the test is over."""
     book = PhraseBook()
@@ -114,11 +128,13 @@ async def open_call(request: pytest.FixtureRequest) -> AsyncIterator[OpenCall]:
             "deepgram": Deepgram(settings).open_transcriber,
             "flux": Deepgram(settings).open_transcriber,
         }
-        agent = profile().model_copy(update={"stt": FLUX}) if request.param == "flux" else profile()
+        name = request.param.removeprefix("resilient ")
+        agent = profile().model_copy(update={"stt": FLUX}) if name == "flux" else profile()
+        open_provider = providers[name] if name == request.param else resilient(providers[name])
 
         async def open_one() -> Caller:
             ear = Ear()
-            transcriber = await providers[request.param](agent, ear.hear, ear.failures.append)
+            transcriber = await open_provider(agent, ear.hear, ear.failures.append)
             opened.append(Caller(transcriber, ear))
             return opened[-1]
 

@@ -11,7 +11,6 @@ from aiohttp.test_utils import TestServer, unused_port
 from pydantic import SecretStr
 
 from services.stt.provider import Hypothesis
-from services.stt.providers import deepgram
 from services.stt.providers.deepgram import Deepgram
 from services.stt.providers.deepgram_line import Patience, RecognitionLost
 from shared.agents import AgentProfile, SttProfile
@@ -94,7 +93,7 @@ async def test_an_unanswered_finish_is_completed_in_the_end(ear: Ear) -> None:
         stream = await vendor.open(ear, patience=Patience(finish_s=0.05))
         await say(stream, BOOKING)
         await ear.completed(1)
-        assert ear.complete == [Hypothesis("", final=True, complete=True)]
+        assert ear.complete == [Hypothesis("", final=True, complete=True, given_up=True)]
         await stream.close()
         assert ear.failures == []
 
@@ -190,14 +189,12 @@ async def test_an_address_where_nobody_answers_cannot_serve(ear: Ear) -> None:
         await Deepgram(settings).open_transcriber(AgentProfile(name="test"), ear.hear, ear.fail)
 
 
-async def test_a_vendor_that_hangs_cannot_serve_and_is_not_waited_for(
-    ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deepgram, "CONNECT_S", 0.1)
+async def test_a_vendor_that_hangs_cannot_serve_and_is_not_waited_for(ear: Ear) -> None:
     connected: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    settings = Settings(deepgram_api_key=SecretStr("k"), deepgram_base_url=f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    settings = Settings(deepgram_api_key=SecretStr("k"), deepgram_base_url=url, provider_connect_s=0.1)
     with pytest.raises(CannotServe, match="cannot be reached"):
         async with asyncio.timeout(2):
             await Deepgram(settings).open_transcriber(AgentProfile(name="test"), ear.hear, ear.fail)

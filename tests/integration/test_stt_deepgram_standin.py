@@ -1,6 +1,7 @@
 """The Deepgram stand-in, judged by the vendor's SDK."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
@@ -133,9 +134,62 @@ async def test_a_wrong_key_is_refused_as_the_vendor_does(server: TestServer, aut
         assert (await answer.json())["err_code"] == "INVALID_AUTH"
 
 
+@pytest.mark.parametrize(("piece", "offset"), [(160, 0), (320, 13), (480, 80), (477, 1)])
+async def test_a_clip_is_understood_exactly_wherever_it_lies_and_is_cut(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch, piece: int, offset: int
+) -> None:
+    """No phrase is taught by its sound, and none is compared."""
+    monkeypatch.setattr("simulator.ear.spectrogram", None)
+    texts = [f"my order number is {number}, and I would like to know where it is" for number in ("one", "nine")]
+    # espeak-ng never says a text twice in quite the same way.
+    sounds = [audio(text) for text in texts]
+    clips = [
+        {"text": text, "mulaw": base64.b64encode(sound).decode()} for text, sound in zip(texts, sounds, strict=True)
+    ]
+    said = silence(200)[offset:] + sounds[1] + silence(400)
+    stream = [said[at : at + piece] for at in range(0, len(said), piece)]
+    query = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000", "endpointing": "false", "punctuate": "true"}
+    async with aiohttp.ClientSession(headers={"Authorization": "Token stand-in"}) as http:
+        async with http.post(server.make_url("/standins/phrases"), json={"clips": clips}) as answer:
+            assert await answer.json() == {"learned": 2}
+        for cut in (len(stream) // 3, len(stream) // 2, len(stream)):
+            heard: list[str] = []
+            async with http.ws_connect(server.make_url("/v1/listen"), params=query) as socket:
+                for index, data in enumerate(stream, 1):
+                    await socket.send_bytes(data)
+                    if index == cut:
+                        await socket.send_str('{"type": "Finalize"}')
+                await socket.send_str('{"type": "CloseStream"}')
+                async for message in socket:
+                    if (results := message.json())["type"] == "Results":
+                        (alternative,) = results["channel"]["alternatives"]
+                        heard += [alternative["transcript"]] if alternative["transcript"] else []
+                        assert alternative["confidence"] in (0.0, 1.0)
+            assert " ".join(heard) == texts[1]
+            assert len(heard) == (1 if cut == len(stream) else 2)
+
+
+async def test_compression_is_declined(server: TestServer) -> None:
+    query = {"model": "nova-3", "encoding": "mulaw", "sample_rate": "8000"}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": "Token stand-in"}) as http,
+        http.ws_connect(server.make_url("/v1/listen"), params=query, compress=15) as socket,
+    ):
+        assert socket.compress == 0
+
+
 @pytest.mark.parametrize(
     "body",
-    ['{"texts": []}', '{"texts": "no list"}', "no json", '{"texts": ["a"], "voice": "nobody"}', '{"text": ["a"]}'],
+    [
+        '{"clips": [{"text": "a", "mulaw": "/////w=="}]}',
+        '{"clips": [{"text": "a", "mulaw": "%"}]}',
+        '{"clips": [], "texts": []}',
+        '{"texts": []}',
+        '{"texts": "no list"}',
+        "no json",
+        '{"texts": ["a"], "voice": "nobody"}',
+        '{"text": ["a"]}',
+    ],
 )
 async def test_a_lesson_that_cannot_be_learned_is_refused_with_a_reason(server: TestServer, body: str) -> None:
     async with aiohttp.ClientSession() as http:

@@ -15,7 +15,6 @@ from elevenlabs.core.api_error import ApiError
 from elevenlabs.types import AudioOutputMulti, FinalOutputMulti
 from pydantic import SecretStr
 
-from services.tts.providers import elevenlabs
 from services.tts.providers.elevenlabs import DEFAULT_VOICE, ElevenLabs
 from shared.agents import TtsProfile
 from shared.audio import duration_ms
@@ -77,14 +76,12 @@ async def test_an_address_where_nobody_answers_cannot_serve(ear: Ear) -> None:
         await ElevenLabs(settings).open_voice(TtsProfile(), ear.hear, ear.fail)
 
 
-async def test_a_vendor_that_hangs_cannot_serve_and_is_not_waited_for(
-    ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(elevenlabs, "CONNECT_S", 0.1)
+async def test_a_vendor_that_hangs_cannot_serve_and_is_not_waited_for(ear: Ear) -> None:
     connected: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: connected.append(writer), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    settings = Settings(elevenlabs_api_key=SecretStr("k"), elevenlabs_base_url=f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    settings = Settings(elevenlabs_api_key=SecretStr("k"), elevenlabs_base_url=url, provider_connect_s=0.1)
     with pytest.raises(CannotServe, match="cannot be reached"):
         async with asyncio.timeout(2):
             await ElevenLabs(settings).open_voice(TtsProfile(), ear.hear, ear.fail)

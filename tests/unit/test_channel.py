@@ -18,6 +18,7 @@ from shared.messages import (
     SpeechFinal,
     SpeechStarted,
     SpeechStopped,
+    UsageCounted,
 )
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -43,6 +44,7 @@ async def test_a_message_is_stamped_and_readable() -> None:
         "utterance": 1,
         "t_ms": 40,
         "began_at": 12.0,
+        "line": 0,
     }
 
 
@@ -86,6 +88,20 @@ async def test_a_granted_lease_makes_older_senders_stale_at_once() -> None:
     assert inbox.messages == []
 
 
+async def test_news_of_a_lease_may_be_overtaken_by_the_audio_of_its_line() -> None:
+    bus, inbox = MemoryBus(), Inbox()
+    channel, frames = CallChannel(bus, "c1", "stt", 1), list[AudioIn]()
+    await channel.on(inbox, LeaseChanged)
+    await channel.on_audio_in(frames.append)
+    await CallChannel(bus, "c1", "gateway", 1).send_audio_in(0, 0, b"\xff" * 160)
+    await bus.settle()
+    granted = LeaseChanged(leased="stt", worker="stt-1", lease_epoch=1, state="granted")
+    await CallChannel(bus, "c1", "gateway", 0).send(granted)
+    await bus.settle()
+    assert len(frames) == 1
+    assert [message.lease_epoch for message in inbox.messages if isinstance(message, LeaseChanged)] == [1]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"utterance": "many"}', b"\xff"])
 async def test_garbage_is_dropped(body: bytes) -> None:
     bus, inbox = MemoryBus(), Inbox()
@@ -121,7 +137,18 @@ def test_audio_frames_are_byte_exact() -> None:
     )
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01", b"\x93\x01\x02\x03", b"\x94\x01"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        b"\x01",
+        b"\x93\x01\x02\x03",
+        b"\x94\x01",
+        b"\x94\x01\x02\xa1x\xc4\x01\xff",
+        b"\x94\x01\x02\x28\xc4\x00\x01",
+    ],
+)
 def test_what_is_no_frame_is_refused(data: bytes) -> None:
     with pytest.raises(BadFrame):
         unpack_in(data)
@@ -130,6 +157,21 @@ def test_what_is_no_frame_is_refused(data: bytes) -> None:
 def test_a_bad_call_id_opens_no_channel() -> None:
     with pytest.raises(InvalidId):
         CallChannel(MemoryBus(), "a.>", "stt", 1)
+
+
+async def test_a_retired_channel_hears_nothing_and_sends_only_what_the_history_keeps() -> None:
+    bus, inbox = MemoryBus(), Inbox()
+    channel = CallChannel(bus, "c1", "tts", 1)
+    await channel.on(inbox, SpeechStarted)
+    channel.retire()
+    await CallChannel(bus, "c1", "stt", 1).send(SpeechStarted(utterance=1, t_ms=0))
+    bus.published.clear()
+    await channel.send(ReplyText(generation=1, turn_id=1, sequence=0, text="a"))
+    await channel.send_audio_out(1, 0, b"\x01", "a", last=False)
+    await channel.send(UsageCounted(provider="p", model="m", amounts={}))
+    await bus.settle()
+    assert inbox.messages == []
+    assert [subject for subject, _ in bus.published] == ["call.c1.event.usage"]
 
 
 async def test_a_closed_channel_hears_nothing() -> None:

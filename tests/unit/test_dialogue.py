@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from services.llm.memory import BUCKET, KEEP_S
 from services.llm.provider import ProviderFailed
+from services.llm.store import BUCKET, KEEP_S
 from shared.channel import CallChannel
 from shared.messages import (
     Control,
@@ -173,32 +173,6 @@ async def test_an_agent_that_cannot_be_interrupted_answers_afterwards(exchange: 
         ("user", "hello"),
     ]
     assert exchange.sent("control") == 0
-
-
-async def test_another_worker_goes_on_with_the_call(exchange: Exchange) -> None:
-    first = await exchange.dial(ScriptedModel(["With pleasure."]))
-    await first.start()
-    greeting, _ = await first.reply()
-    await first.heard(greeting.generation, "Bella Trattoria, good day! How can I help you?")
-    await first.say("a table for four")
-    end, _ = await first.reply()
-    await first.heard(end.generation, "With pleasure.")
-    await first.close()
-
-    model = ScriptedModel(["For four."])
-    second = await exchange.dial(model, epoch=2)
-    await second.start()
-    await second.say("for how many")
-    reply, pieces = await second.reply()
-    assert texts(pieces) == ["For four."]
-    assert reply.generation > end.generation
-    assert reply.turn_id == end.turn_id + 1
-    assert [content for _, content in model.last_asked] == [
-        "Bella Trattoria, good day! How can I help you?",
-        "a table for four",
-        "With pleasure.",
-        "for how many",
-    ]
 
 
 async def test_a_dialogue_that_cannot_be_loaded_is_not_begun_anew(exchange: Exchange) -> None:

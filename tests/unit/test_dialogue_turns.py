@@ -150,15 +150,3 @@ async def test_on_voicemail_the_agent_hangs_up_at_once(exchange: Exchange) -> No
     hangup = await phone.next(Control)
     assert (hangup.action, hangup.generation) == ("hangup", 0)
     assert exchange.sent("transcript.caller") == 0
-
-
-async def test_a_worker_that_takes_over_waits_for_the_caller_too(exchange: Exchange) -> None:
-    silence = SilenceProfile(reprompt_s=0.05, reprompts=("Hello?",))
-    profile = PROFILE.model_copy(update={"turns": TurnProfile(silence=silence)})
-    first = await exchange.dial(ScriptedModel(), profile)
-    await first.start()
-    greeting, _ = await first.reply()
-    await first.heard(greeting.generation, "Bella Trattoria, good day! How can I help you?")
-    await first.close()
-    second = await exchange.dial(ScriptedModel(), profile, epoch=2)
-    assert texts((await second.reply())[1]) == ["Hello?"]

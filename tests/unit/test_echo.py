@@ -26,10 +26,10 @@ def frame(seq: int) -> bytes:
 class Line:
     """A caller whose words are echoed."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: int = 0) -> None:
         self.bus = MemoryBus()
-        self.call = Call(profile("echo"), CallChannel(self.bus, CALL, "speech", 1))
-        self.caller = CallChannel(self.bus, CALL, "gateway", 1)
+        self.call = Call(profile("echo"), CallChannel(self.bus, CALL, "speech", 1), line)
+        self.caller = CallChannel(self.bus, CALL, "gateway", line or 1)
         self.echoes: asyncio.Queue[AudioOut] = asyncio.Queue()
 
     async def open(self) -> None:
@@ -93,6 +93,19 @@ async def test_a_new_line_of_the_same_call_is_echoed_from_its_first_frame(line: 
     line.caller.epoch = 2
     await line.speak(*range(5))
     assert [piece.offset_ms for piece in await line.hear(2)] == [0, 100]
+
+
+async def test_what_was_kept_while_nobody_listened_is_echoed_and_the_line_goes_on() -> None:
+    line = Line(line=2)
+    await line.open()
+    await line.speak(*range(1000, 1500))
+    # The end of the burst once more, then live.
+    await line.speak(*range(1490, 1510))
+    pieces = await line.hear(102)
+    assert b"".join(piece.payload for piece in pieces) == b"".join(frame(seq) for seq in range(1000, 1510))
+    assert [piece.offset_ms for piece in pieces] == list(range(0, 10_200, 100))
+    await line.call.close()
+    await line.bus.close()
 
 
 async def test_another_pipeline_is_refused_with_the_field_to_set() -> None:

@@ -7,14 +7,26 @@ from typing import Literal
 import pytest
 import pytest_asyncio
 
-from services.gateway.line import Line
+from services.gateway.line import Line, Owner, Sounds
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
-from shared.messages import CallEnded, CallStarted, Control, Digit, ErrorHappened, LeaseChanged, Playback
+from shared.messages import (
+    CallEnded,
+    CallStarted,
+    Control,
+    Digit,
+    ErrorHappened,
+    LeaseChanged,
+    Playback,
+    ReplyOnLine,
+    StageTaken,
+    TurnsChanged,
+)
 from shared.messages.audio import unpack_in
 from tests.fakes import FakeMedia, Heard
 
 APOLOGY = b"\x10" * 80
+MOMENT = b"\x20" * 800
 STARTED = CallStarted(gateway="gw-1", caller="+1", dialled="+2", agent="bella")
 Action = Literal["pause", "resume", "clear", "hangup"]
 
@@ -42,7 +54,10 @@ class Open:
         self.settled: list[str] = []
         self.now = 1000.0
         channel = CallChannel(bus, "c1", "gateway", 1)
-        self.line = Line(self.media, channel, "tts", APOLOGY, self.settle, lambda: self.now)
+        self.failed: list[ErrorHappened] = []
+        self.turns: list[TurnsChanged] = []
+        owner = Owner(self.settle, self.failed.append, self.change_turns)
+        self.line = Line(self.media, channel, "tts", Sounds(APOLOGY, MOMENT), owner, lambda: self.now)
         self.tts = CallChannel(bus, "c1", "tts", 1)
         self.llm = CallChannel(bus, "c1", "llm", 1)
         self.running: asyncio.Task[str]
@@ -51,6 +66,9 @@ class Open:
         assert self.media.closed is None
         self.settled.append(end)
         await CallChannel(self.bus, "c1", "gateway", 1).send(CallEnded(reason=end, duration_ms=0))
+
+    async def change_turns(self, message: TurnsChanged) -> None:
+        self.turns.append(message)
 
     async def say(self, *texts: str, generation: int = 1) -> None:
         """A whole reply comes from tts: 200 ms for each of `texts`, told apart by their first bytes."""
@@ -89,15 +107,12 @@ async def opened() -> AsyncIterator[Open]:
 
 
 async def test_the_callers_frames_are_numbered_and_published(opened: Open) -> None:
-    opened.media.say(0, b"\x01" * 160)
-    opened.media.say(20, b"\x02" * 160)
+    for seq in range(3):
+        opened.media.say(20 * seq, bytes([seq]) * 160)
     opened.media.hang_up()
     assert await opened.end() == "caller_hung_up"
     frames = [unpack_in(body) for subject, body in opened.bus.published if subject == "call.c1.audio.in"]
-    assert [(f.epoch, f.seq, f.timestamp_ms, f.payload[:1]) for f in frames] == [
-        (1, 0, 0, b"\x01"),
-        (1, 1, 20, b"\x02"),
-    ]
+    assert frames == [(1, 0, 0, b"\x00" * 160 + b"\x01" * 160), (1, 1, 40, b"\x02" * 160)]
 
 
 async def test_a_piece_is_played_with_a_mark_and_reported_when_heard(opened: Open) -> None:
@@ -238,8 +253,16 @@ async def test_an_apology_cuts_the_reply_short(opened: Open) -> None:
     assert opened.told == [("started", 0, ""), ("cleared", 250, "One ")]
 
 
-async def test_a_failed_stage_is_apologised_for(opened: Open) -> None:
+async def test_a_stage_that_fails_is_told_to_the_owner(opened: Open) -> None:
+    await opened.llm.send(ErrorHappened(error="slow model", fatal=False))
     await opened.llm.send(ErrorHappened(error="socket lost", fatal=True))
+    await opened.bus.settle()
+    assert [(error.stage, error.epoch, error.error) for error in opened.failed] == [("llm", 1, "socket lost")]
+    assert opened.media.played == []
+
+
+async def test_a_line_that_cannot_go_on_apologises(opened: Open) -> None:
+    opened.line.fail("stage_failed")
     await opened.media.until_played(1)
     assert opened.media.played == [(APOLOGY, "apology")]
     await opened.tts.send_audio_out(9, 0, b"\x05" * 1600, "too late", last=True)
@@ -248,14 +271,6 @@ async def test_a_failed_stage_is_apologised_for(opened: Open) -> None:
     assert await opened.end() == "stage_failed"
     assert opened.settled == ["stage_failed"]
     assert len(opened.media.played) == 1
-
-
-async def test_an_error_that_is_not_fatal_changes_nothing(opened: Open) -> None:
-    await opened.llm.send(ErrorHappened(error="slow model", fatal=False))
-    await opened.bus.settle()
-    assert opened.media.played == []
-    opened.media.hang_up()
-    assert await opened.end() == "caller_hung_up"
 
 
 async def test_a_newer_line_takes_over(opened: Open) -> None:
@@ -268,6 +283,79 @@ async def test_a_socket_that_breaks_is_not_a_hang_up(opened: Open) -> None:
     assert await opened.end() == "carrier_lost"
 
 
-async def test_keys_are_passed_on(opened: Open) -> None:
-    opened.media.press("7")
-    assert (await opened.heard.wait_for(Digit)).digit == "7"
+async def test_keys_are_numbered_and_sent_again_to_a_new_dialogue(opened: Open) -> None:
+    for now, digit in ((990.0, "1"), (995.0, "2"), (999.0, "3")):
+        opened.now = now
+        opened.media.press(digit)
+        await opened.heard.wait_for(Digit, int(digit))
+    await opened.line.uplink.press_again(since=997.0)
+    await opened.bus.settle()
+    keys = [message for message in opened.heard.messages if isinstance(message, Digit)]
+    assert [(key.digit, key.number) for key in keys] == [("1", 1), ("2", 2), ("3", 3), ("2", 2), ("3", 3)]
+
+
+async def test_changed_turns_are_told_to_the_owner(opened: Open) -> None:
+    await opened.llm.send(TurnsChanged(turns={"endpointing_ms": 300}))
+    await opened.bus.settle()
+    assert [message.turns for message in opened.turns] == [{"endpointing_ms": 300}]
+
+
+async def test_a_takeover_tells_what_the_line_knows_of_the_reply(opened: Open) -> None:
+    await opened.tts.send_audio_out(1, 0, b"\x05" * 1600, "One ", last=False, turn_id=7)
+    await opened.tts.send_audio_out(1, 200, b"\x05" * 1600, "two ", last=False, turn_id=7)
+    await opened.bus.settle()
+    opened.media.mark(opened.media.played[0][1])
+    await opened.heard.wait_for(Playback, 2)
+    await opened.line.tell_taken("tts", "tts-2", 2, 998.5)
+    taken = await opened.heard.wait_for(StageTaken)
+    assert (taken.leased, taken.worker, taken.lease_epoch, taken.since) == ("tts", "tts-2", 2, 998.5)
+    assert taken.reply == ReplyOnLine(
+        generation=1, turn_id=7, started=True, heard_ms=200, heard="One ", received="One two "
+    )
+
+
+async def test_before_any_reply_there_is_nothing_to_take_up(opened: Open) -> None:
+    await opened.line.tell_taken("llm", "llm-2", 2, 998.5)
+    assert (await opened.heard.wait_for(StageTaken)).reply == ReplyOnLine()
+
+
+async def test_what_an_older_voice_says_is_dropped_at_once(opened: Open) -> None:
+    opened.line.silence("tts", 2)
+    await opened.say("stale")
+    assert opened.media.played == []
+
+
+async def test_a_caller_is_asked_for_patience_once_and_when_the_agent_is_silent(opened: Open) -> None:
+    await opened.say("One.")
+    asking = [asyncio.create_task(opened.line.ask_for_patience()) for _ in range(2)]
+    await opened.bus.settle()
+    assert len(opened.media.played) == 1
+    opened.media.mark(opened.media.played[0][1])
+    await asyncio.wait_for(asyncio.gather(*asking), 5)
+    assert opened.media.played[1:] == [(MOMENT, "announcement")]
+
+
+async def test_an_announcement_is_not_counted_as_heard(opened: Open) -> None:
+    await opened.line.ask_for_patience()
+    await opened.say("One ", "two.")
+    opened.now += 0.3
+    await opened.order("clear", 2)
+    assert opened.told == [("started", 0, ""), ("cleared", 200, "One ")]
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "under_way", "over"),
+    [("llm", True, False, True), ("tts", True, False, True), ("speech", True, True, True), ("stt", True, True, True)],
+)
+async def test_a_moment_is_quiet_when_nobody_would_notice(
+    opened: Open, stage: str, before: bool, under_way: bool, over: bool
+) -> None:
+    assert opened.line.quiet(stage) == before
+    await opened.tts.send_audio_out(1, 0, b"\x05" * 1600, "One ", last=False)
+    await opened.bus.settle()
+    assert opened.line.quiet(stage) == under_way
+    await opened.tts.send_audio_out(1, 200, b"\x05" * 1600, "two.", last=True)
+    await opened.bus.settle()
+    opened.media.mark(opened.media.played[-1][1])
+    await opened.heard.wait_for(Playback, 2)
+    assert opened.line.quiet(stage) == over

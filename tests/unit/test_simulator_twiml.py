@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.twiml import BadTwiml, Hangup, Pause, Play, Redirect, Reject, Say, Stream, Verb, parse
+from simulator.twiml import BadTwiml, Dial, Hangup, Pause, Play, Redirect, Reject, Say, Stream, Verb, parse
 
 
 def test_a_stream_and_what_follows_it_are_read_in_order() -> None:
@@ -29,6 +29,7 @@ def test_a_stream_and_what_follows_it_are_read_in_order() -> None:
         ("<Pause/>", Pause(1.0)),
         ('<Pause length="3"/>', Pause(3.0)),
         ("<Play>https://host/music.mp3</Play>", Play("https://host/music.mp3")),
+        ("<Dial> +4930123456 </Dial>", Dial("+4930123456")),
         ("<Reject/>", Reject("rejected")),
         ('<Reject reason="busy"/>', Reject("busy")),
         ('<Connect><Stream url="ws://h/m"/></Connect>', Stream("ws://h/m", {})),
@@ -55,6 +56,8 @@ def test_an_empty_response_has_no_verbs() -> None:
         ("<Response><Connect><Stream url='https://h'/></Connect></Response>", "ws:// or wss:// expected"),
         ("<Response><Connect><Stream url='wss://h?a=b'/></Connect></Response>", "no query string"),
         ("<Response><Connect><Stream url='wss://h'><Parameter name='a'/></Stream></Connect></Response>", "<Parameter>"),
+        ("<Response><Dial>me</Dial></Response>", "E.164"),
+        ("<Response><Dial><Number>+4930123456</Number></Dial></Response>", "E.164"),
         ("<Response><Pause length='soon'/></Response>", "whole seconds"),
     ],
 )

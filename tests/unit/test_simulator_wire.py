@@ -81,3 +81,10 @@ def test_the_gateway_and_the_simulator_speak_the_same_protocol() -> None:
 def test_what_twilio_refuses_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(BadMessage, match=complaint):
         read(text, STREAM)
+    with pytest.raises(BadMessage, match=complaint):
+        read(text.encode(), STREAM)
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(BadMessage, match="utf-8"):
+        read(b'{"event":"\xff","streamSid":"MZ"}', STREAM)

@@ -9,47 +9,19 @@ import pytest_asyncio
 from shared import subjects
 from shared.bus import NoResponders
 from shared.call import Call
-from shared.channel import CallChannel
-from shared.memory_bus import MemoryBus
-from shared.messages import AudioIn, CallEnded, CallStarted, ErrorHappened, LeaseChanged
+from shared.holdings import GRANTED_WITHIN_S, ORPHANED_AFTER_S
+from shared.messages import (
+    AudioIn,
+    CallEnded,
+    CallStarted,
+    ErrorHappened,
+    LeaseChanged,
+)
 from shared.messages.audio import pack
-from shared.messages.lease import LeaseReply, LeaseRequest
+from shared.messages.lease import LeaseReply
 from shared.messages.worker import Heartbeat
-from shared.roster import Roster
-from shared.stage import ORPHANED_AFTER_S, StageWorker
-from tests.fakes import FakeSession, FakeStage, Heard, profile
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Desk:
-    """One worker and the bus it listens on."""
-
-    def __init__(self, max_calls: int = 2) -> None:
-        self.bus = MemoryBus()
-        self.stage = FakeStage("stt")
-        self.time = Time()
-        self.roster = Roster(self.time)
-        self.worker = StageWorker(self.bus, self.stage, "stt-1", max_calls, self.roster)
-
-    async def ask(self, call_id: str, epoch: int = 1) -> LeaseReply:
-        request = LeaseRequest(call_id=call_id, stage="stt", epoch=epoch, gateway="gw-1", profile=profile())
-        answer = await self.bus.request(subjects.lease("stt"), request.model_dump_json().encode(), 5)
-        return LeaseReply.model_validate_json(answer)
-
-    def gateway(self, call_id: str, line: int = 1) -> CallChannel:
-        return CallChannel(self.bus, call_id, "gateway", line)
-
-    async def until(self, calls: int) -> None:
-        async with asyncio.timeout(5):
-            while self.worker.calls != calls:
-                await asyncio.sleep(0)
+from tests.fakes import FakeSession, Heard, profile
+from tests.stage_desk import Desk
 
 
 @pytest_asyncio.fixture
@@ -117,7 +89,7 @@ async def test_an_older_lease_is_refused_and_a_newer_one_opens_afresh(desk: Desk
     first = desk.stage.sessions["c1"]
     assert (await desk.ask("c1", epoch=3)).state == "refused"
     assert (await desk.ask("c1", epoch=4)).state == "granted"
-    assert first.closed.is_set()
+    await asyncio.wait_for(first.closed.wait(), 5)
     assert desk.worker.calls == 1
 
 
@@ -130,15 +102,17 @@ async def test_an_older_lease_is_refused_and_a_newer_one_opens_afresh(desk: Desk
         (LeaseChanged(leased="tts", worker="tts-2", lease_epoch=2, state="granted"), False),
         (LeaseChanged(leased="stt", worker="stt-1", lease_epoch=1, state="granted"), False),
         (LeaseChanged(leased="stt", worker="stt-0", lease_epoch=0, state="released"), False),
+        (LeaseChanged(leased="stt", worker="", lease_epoch=2, state="released"), False),
+        (LeaseChanged(leased="stt", worker="stt-1", lease_epoch=1, state="lost"), False),
     ],
 )
 async def test_when_a_worker_lets_go(desk: Desk, message: CallEnded | LeaseChanged, closes: bool) -> None:
     await desk.ask("c1")
     await desk.gateway("c1").send(message)
     await desk.bus.settle()
-    if closes:
-        await desk.until(0)
     assert desk.worker.calls == (0 if closes else 1)
+    if closes:
+        await asyncio.wait_for(desk.stage.sessions["c1"].closed.wait(), 5)
     assert desk.stage.sessions["c1"].closed.is_set() is closes
 
 
@@ -173,31 +147,81 @@ async def test_calls_of_a_lost_gateway_are_given_up(desk: Desk) -> None:
     for gateway in ("gw-1", "gw-2"):
         desk.roster.note(Heartbeat(stage="gateway", worker=gateway, calls=1, capacity=0, draining=False, loop_lag_ms=0))
     await desk.gateway("c2").send(CallStarted(gateway="gw-2", caller="", dialled="", agent="bella"))
+    for call_id in ("c1", "c2"):
+        await desk.gateway(call_id).send(_granted())
     await desk.bus.settle()
     desk.time.now += ORPHANED_AFTER_S + 1
     desk.roster.note(Heartbeat(stage="gateway", worker="gw-2", calls=1, capacity=0, draining=False, loop_lag_ms=0))
-    await desk.until(1)
-    assert desk.stage.sessions["c1"].closed.is_set()
+    desk.beat(0)
+    await asyncio.wait_for(desk.stage.sessions["c1"].closed.wait(), 5)
+    assert desk.worker.calls == 1
     assert not desk.stage.sessions["c2"].closed.is_set()
+
+
+async def test_a_lease_that_no_gateway_has_announced_is_let_go_of(desk: Desk) -> None:
+    await desk.ask("c1")
+    await desk.ask("c2")
+    await desk.gateway("c2").send(_granted())
+    await desk.bus.settle()
+    desk.time.now += GRANTED_WITHIN_S + 1
+    desk.beat(0)
+    await asyncio.wait_for(desk.stage.sessions["c1"].closed.wait(), 5)
+    assert not desk.stage.sessions["c2"].closed.is_set()
+
+
+def _granted() -> LeaseChanged:
+    return LeaseChanged(leased="stt", worker="stt-1", lease_epoch=1, state="granted")
+
+
+async def test_a_worker_beats(desk: Desk) -> None:
+    desk.bus.gaps = 3
+    await desk.worker.pulse.send()
+    beat = desk.beats[-1]
+    assert (beat.stage, beat.calls, beat.capacity, beat.draining) == ("stt", 0, 2, False)
+    assert (beat.shedding, beat.gaps) == (False, 3)
+
+
+async def test_a_worker_is_asked_by_its_name(desk: Desk) -> None:
+    assert [(await desk.ask(f"c{n}", directly=True)).state for n in (1, 2, 3)] == ["granted", "granted", "busy"]
 
 
 async def test_a_draining_worker_waits_for_its_calls(desk: Desk) -> None:
     await desk.ask("c1")
     draining = asyncio.create_task(desk.worker.drain(60))
-    while desk.bus.responders:
-        await asyncio.sleep(0)
+    await desk.until_out_of_the_queue()
     with pytest.raises(NoResponders):
         await desk.ask("c2")
+    # Its own subjects are answered as long as it holds a call.
+    assert (await desk.ask("c2", directly=True)).state == "busy"
+    assert (await desk.ask("c1", epoch=2, directly=True)).state == "busy"
+    assert await desk.bus.request("knock.stt.stt-1", b"", 5) == b""
     assert not draining.done()
     await desk.gateway("c1").send(CallEnded(reason="caller_hung_up", duration_ms=1))
     await asyncio.wait_for(draining, 5)
     assert desk.worker.calls == 0
+    assert desk.bus.responders == []
 
 
-async def test_a_worker_beats(desk: Desk) -> None:
-    beats: list[Heartbeat] = []
+async def test_a_drain_is_told_at_once_and_ends_when_the_calls_have_moved_on(desk: Desk) -> None:
+    await desk.ask("c1")
+    heard = len(desk.beats)
+    draining = asyncio.create_task(desk.worker.drain(60))
     async with asyncio.timeout(5):
-        while not beats:
+        while not any(beat.draining for beat in desk.beats[heard:]):
             await asyncio.sleep(0)
-            beats = [Heartbeat.model_validate_json(b) for s, b in desk.bus.published if s == "worker.stt.stt-1"]
-    assert (beats[0].stage, beats[0].calls, beats[0].capacity, beats[0].draining) == ("stt", 0, 2, False)
+    await desk.gateway("c1").send(LeaseChanged(leased="stt", worker="stt-2", lease_epoch=2, state="granted"))
+    await asyncio.wait_for(draining, 5)
+    assert desk.stage.sessions["c1"].closed.is_set()
+
+
+async def test_a_drain_ends_when_the_sessions_are_closed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.ask("c1")
+    may_close = asyncio.Event()
+    monkeypatch.setattr(desk.stage.sessions["c1"], "close", may_close.wait)
+    await desk.gateway("c1").send(CallEnded(reason="caller_hung_up", duration_ms=1))
+    await desk.until(0)
+    draining = asyncio.create_task(desk.worker.drain(60))
+    await desk.until_out_of_the_queue()
+    assert not draining.done()
+    may_close.set()
+    await asyncio.wait_for(draining, 5)

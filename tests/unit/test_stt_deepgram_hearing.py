@@ -83,6 +83,19 @@ def test_the_end_of_an_utterance_is_told_once() -> None:
     assert len([event for event in events if isinstance(event, Ended)]) == 1
 
 
+@pytest.mark.parametrize("options", [(None, None), (300, 1000), (10, 2000), (None, 1000)])
+@pytest.mark.parametrize("size", [1, 160, 477, 480, 8000, 100_000])
+def test_it_makes_no_difference_how_the_audio_comes(options: tuple[int | None, int | None], size: int) -> None:
+    quiet = b"\xfe\x7e" * 8000
+    stream = silence(400) + say("Yes please.") + quiet + silence(5500) + say("No.") + silence(2000) + b"\x90"
+    hop, other = Hearing(*options), Hearing(*options)
+    by_hop = [event for at in range(0, len(stream), 80) for event in hop.feed(stream[at : at + 80])]
+    assert [event for at in range(0, len(stream), size) for event in other.feed(stream[at : at + size])] == by_hop
+    assert other.position == hop.position == len(stream) - len(stream) % 80
+    assert other.silence == hop.silence
+    assert other.finalize() == hop.finalize()
+
+
 def segment_of(hearing: Hearing, mulaw: bytes) -> Segment:
     feed(hearing, mulaw)
     final = hearing.finalize()

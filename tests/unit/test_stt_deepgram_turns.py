@@ -2,20 +2,22 @@
 
 from typing import Any
 
+import msgspec
+
 from services.stt.provider import Hypothesis
-from services.stt.providers.deepgram_sdk import ListenV2TurnInfo
+from services.stt.providers.deepgram_messages import TurnInfo
 from services.stt.providers.deepgram_turns import LATE_MS, FluxTurns
 
 NOTHING = Hypothesis("", final=True, complete=True)
 
 
-def info(event: str, text: str, end_ms: int, *, start_ms: int = 0, timed: bool = True) -> ListenV2TurnInfo:
+def info(event: str, text: str, end_ms: int, *, start_ms: int = 0, timed: bool = True) -> TurnInfo:
     """Each word takes 200 ms."""
     words: list[dict[str, Any]] = []
     for index, word in enumerate(text.split()):
         start = (start_ms + index * 200) / 1000
         words.append({"word": word, "confidence": 0.9, **({"start": start, "end": start + 0.2} if timed else {})})
-    return ListenV2TurnInfo.model_validate(
+    return msgspec.convert(
         {
             "type": "TurnInfo",
             "request_id": "r",
@@ -27,7 +29,8 @@ def info(event: str, text: str, end_ms: int, *, start_ms: int = 0, timed: bool =
             "transcript": text,
             "words": words,
             "end_of_turn_confidence": 0.4,
-        }
+        },
+        TurnInfo,
     )
 
 

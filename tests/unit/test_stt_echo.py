@@ -22,8 +22,8 @@ T0 = 5000.0
 """When the caller's line and the reply begin."""
 
 
-def piece(offset_ms: int, mulaw: bytes, generation: int = 1) -> AudioOut:
-    return AudioOut(1, generation, 0, offset_ms, 0.0, 0.0, mulaw, "", False)
+def piece(offset_ms: int, mulaw: bytes, generation: int = 1, epoch: int = 1) -> AudioOut:
+    return AudioOut(epoch, generation, 0, offset_ms, 0.0, 0.0, mulaw, "", False)
 
 
 def report(state: str, heard_ms: int = 0, generation: int = 1) -> Playback:
@@ -189,6 +189,19 @@ class TestPlayout:
         expected = spectrogram(AGENT)[100 : 100 + 20]
         begin = next(index for index, row in enumerate(candidate.rows) if (row != SILENT).any())
         assert np.allclose(candidate.rows[begin : begin + 20], expected, atol=1e-4)
+
+    def test_another_voice_goes_on_with_a_reply_and_counts_from_its_own_beginning(self) -> None:
+        playout = Playout()
+        for offset_ms in (0, 200, 400):
+            playout.add(piece(offset_ms, AGENT[bytes_of(offset_ms) : bytes_of(offset_ms + 200)]))
+        for offset_ms in range(0, 800, 200):
+            mulaw = AGENT[bytes_of(600 + offset_ms) : bytes_of(800 + offset_ms)]
+            playout.add(piece(offset_ms, mulaw, epoch=2))
+        playout.report(report("playing", 600), T0)
+        [candidate] = playout.candidates(T0 + 0.1, 10)
+        # From 700 ms before the place of the playback on: the beginning of the reply.
+        assert len(candidate.rows) == 90
+        assert np.allclose(candidate.rows, spectrogram(AGENT)[:90], atol=1e-4)
 
     def test_old_pieces_of_a_long_reply_are_forgotten_and_the_newest_two_replies_are_kept(self) -> None:
         playout = Playout()

@@ -33,11 +33,48 @@ async def test_the_oldest_frame_is_dropped_and_counted_and_no_mark_is() -> None:
     assert DROPPED._value.get() - before == 2
 
 
+async def test_what_was_kept_may_wait_until_the_reader_has_caught_up() -> None:
+    intake = Intake(longest_ms=60)
+    for seq in range(500):
+        intake.put(frame(seq), kept=True)
+    for seq in range(500, 505):
+        intake.put(frame(seq))
+    assert await taken(intake, 505) == list(range(505))
+    for seq in range(600, 605):
+        intake.put(frame(seq))
+    assert await taken(intake, 3) == [602, 603, 604]
+
+
+async def test_half_a_minute_of_what_was_kept_waits_at_most() -> None:
+    intake = Intake(longest_ms=60)
+    for seq in range(2000):
+        intake.put(frame(seq), kept=True)
+    assert await taken(intake, 1) == [2000 - 1503]
+
+
 async def test_three_seconds_of_audio_wait_at_most() -> None:
     intake = Intake()
     for seq in range(1000):
         intake.put(frame(seq))
     assert await taken(intake, 150) == list(range(850, 1000))
+
+
+async def test_three_seconds_wait_at_most_whatever_the_length_of_a_frame() -> None:
+    intake = Intake()
+    before = DROPPED._value.get()
+    for seq in range(100):
+        intake.put(AudioIn(1, seq, 40 * seq, bytes(320)))
+    assert await taken(intake, 75) == list(range(25, 100))
+    assert DROPPED._value.get() - before == 50
+
+
+async def test_one_frame_longer_than_all_that_may_wait_is_taken() -> None:
+    intake = Intake(longest_ms=60)
+    intake.put(AudioIn(1, 0, 0, bytes(1600)))
+    intake.put(frame(1))
+    assert await taken(intake, 1) == [1]
+    intake.put(AudioIn(1, 2, 0, bytes(1600)))
+    assert await taken(intake, 1) == [2]
 
 
 async def test_a_reader_waits_for_the_next_item() -> None:

@@ -157,3 +157,16 @@ async def test_speech_that_is_no_sentence_is_called_unintelligible() -> None:
     )
     assert await listener.next() == "what are your opening hours"
     await transcriber.close()
+
+
+async def test_decoders_that_a_call_has_left_serve_the_next_one() -> None:
+    agent = AgentProfile(name="test")
+    first = await offline.open_transcriber(agent, lambda _: None, lambda _: None)
+    await first.close()
+    await first.close()
+    second = await offline.open_transcriber(agent, lambda _: None, lambda _: None)
+    third = await offline.open_transcriber(agent, lambda _: None, lambda _: None)
+    assert second._grammar is first._grammar
+    assert third._grammar is not second._grammar
+    await second.close()
+    await third.close()

@@ -1,10 +1,9 @@
-"""Which utterance a text belongs to, when one is over, and where its words lie."""
+"""Which utterance a text belongs to, and when one is over."""
 
 import pytest
 
 from services.stt.arrivals import Arrivals
 from services.stt.provider import Hypothesis
-from services.stt.timeline import Timeline
 from services.stt.utterances import UNCONFIRMED_MS, Utterances
 from shared.messages import Message, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, Word
 
@@ -59,6 +58,35 @@ def test_an_utterance_is_started_heard_stopped_and_completed() -> None:
     # The sample at 100 ms came with the frame that ends at 120, the one before 500 with the frame that ends there.
     assert messages[0] == SpeechStarted(utterance=1, t_ms=100, began_at=1000.12)
     assert messages[3] == SpeechStopped(utterance=1, t_ms=500, ended_at=1000.5)
+
+
+def test_a_final_tells_until_where_the_audio_is_done_with() -> None:
+    line = Line(2000)
+    utterances = line.utterances
+    utterances.line = 3
+    [started] = utterances.start(100)
+    messages = utterances.hear(Hypothesis("what are", True, words=(word(200, 640),)))
+    messages += utterances.hear(Hypothesis("your", True))
+    utterances.stop(1500)
+    messages += utterances.hear(Hypothesis("hours", True, True, words=(word(900, 1380),)))
+    assert isinstance(started, SpeechStarted)
+    assert started.line == 3
+    until = [(m.until_ms, m.line) for m in messages if isinstance(m, SpeechFinal)]
+    assert until == [(640, 3), (None, 3), (1500, 3)]
+
+
+def test_what_was_said_on_the_line_before_is_completed_first() -> None:
+    line = Line(60_000)
+    utterances = line.utterances
+    utterances.start(58_000)
+    utterances.stop(59_000)
+    utterances.line = 1
+    line.arrivals.clear()
+    utterances.start(500)
+    utterances.stop(1000)
+    messages = utterances.hear(Hypothesis("hours", True, True, turn_over=True, words=(word(600, 950),)))
+    spans = [(m.utterance, m.text, m.until_ms, m.line) for m in messages if isinstance(m, SpeechFinal)]
+    assert spans == [(1, "", 59_000, 0), (2, "hours", 1000, 1)]
 
 
 def test_a_late_text_belongs_to_the_oldest_utterance_that_is_not_complete() -> None:
@@ -215,7 +243,7 @@ def test_an_utterance_of_echo_alone_has_no_words() -> None:
     assert told(utterances.stop(1500)) == [("stopped", 1)]
     assert line.asked == [(1, 500, 1500)]
     assert utterances.hear(FINAL) == []
-    assert utterances.hear(LAST) == [SpeechFinal(utterance=1, text="", complete=True)]
+    assert utterances.hear(LAST) == [SpeechFinal(utterance=1, text="", complete=True, until_ms=1500)]
 
 
 def test_the_words_of_a_suspect_wait_until_the_caller_is_known_to_speak() -> None:
@@ -259,24 +287,3 @@ def test_text_alone_that_is_echo_opens_nothing() -> None:
     assert line.utterances.hear(PARTIAL) == []
     assert line.utterances.hear(Hypothesis("order", True, words=(word(700, 1400),))) == []
     assert line.asked == [(None, 2000, 3000), (None, 700, 1400)]
-
-
-def test_fed_audio_is_placed_on_the_callers_timeline() -> None:
-    timeline = Timeline()
-    for at in (60_000, 60_020, 60_100, 60_120):
-        timeline.feed(at, 20)
-    assert [timeline.locate(fed) for fed in (0, 39, 40, 70)] == [60_000, 60_039, 60_100, 60_130]
-
-
-def test_jitter_of_the_timestamps_is_no_gap() -> None:
-    timeline = Timeline()
-    for at in (0, 23, 38, 60):
-        timeline.feed(at, 20)
-    assert timeline.locate(70) == 70
-
-
-def test_the_arrival_of_what_is_older_than_the_known_frames_is_reckoned() -> None:
-    arrivals = Line(10_000).arrivals
-    assert arrivals.before(9_990) == pytest.approx(1010.0)
-    assert arrivals.before(1_000) == pytest.approx(1001.0, abs=0.02)
-    assert arrivals.before(11_000) == pytest.approx(1010.0)

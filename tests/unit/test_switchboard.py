@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.gateway import switchboard
-from services.gateway.calls import CallRecord, CallStore
+from services.gateway import endings, switchboard
+from services.gateway.calls import BUCKET, TTL_S, CallRecord, CallStore
+from services.gateway.departure import leave
 from services.gateway.leases import LeaseDesk
-from services.gateway.switchboard import Connect, Over, Switchboard, TurnAway
+from services.gateway.switchboard import Connect, Full, Over, Switchboard, TurnAway
 from shared.agents import AgentsFile
 from shared.bus import Disconnected
 from shared.memory_bus import MemoryBus
-from shared.messages import CallEnded, LeaseChanged
+from shared.messages import CallEnded
 from shared.messages.worker import Heartbeat
-from shared.roster import DEAD_AFTER_S, Roster
+from shared.roster import Roster
 from shared.stage import StageWorker
 from tests.fakes import ROOT, FakeMedia, FakeStage, Heard
 
@@ -52,12 +53,13 @@ class Exchange:
 
     def limit(self, max_call_s: float) -> None:
         agents = AgentsFile(Path(ROOT / "agents.yaml"))
-        desk = LeaseDesk(self.bus, "gw-1", 1.0)
+        desk = LeaseDesk(self.bus, "gw-1", 1.0, self.roster)
         self.switchboard = Switchboard(self.bus, self.store, desk, self.roster, agents, "gw-1", b"\xff", max_call_s)
 
     def beat(self, stage: str) -> None:
+        draining = self.workers[stage].draining
         self.roster.note(
-            Heartbeat(stage=stage, worker=f"{stage}-1", calls=0, capacity=2, draining=False, loop_lag_ms=0)
+            Heartbeat(stage=stage, worker=f"{stage}-1", calls=0, capacity=2, draining=draining, loop_lag_ms=0)
         )
 
     def held(self) -> dict[str, int]:
@@ -100,17 +102,24 @@ async def test_an_unknown_number_gets_the_default_agent(exchange: Exchange) -> N
 
 async def test_without_a_stage_the_caller_is_turned_away_and_the_others_are_released(exchange: Exchange) -> None:
     await exchange.workers["llm"].drain(0)
+    exchange.beat("llm")
     heard = await Heard.on(exchange.bus, "c1")
     assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
     assert (await heard.wait_for(CallEnded)).reason == "stage_missing"
     await exchange.until_held({})
 
 
-async def test_a_full_system_turns_the_next_call_away(exchange: Exchange) -> None:
+async def test_a_full_system_keeps_nothing_of_the_next_call(exchange: Exchange) -> None:
     await ring(exchange, "c1")
     await ring(exchange, "c2")
-    assert await exchange.switchboard.answer("c3", "", "+15550100") == TurnAway()
+    heard = await Heard.on(exchange.bus, "c3")
+    assert await exchange.switchboard.answer("c3", "", "+15550100") == Full()
     assert exchange.held() == {"stt": 2, "llm": 2, "tts": 2}
+    assert await exchange.store.get("c3") is None
+    await exchange.switchboard.endings.end("c1", "caller_hung_up")
+    await exchange.until_held({"stt": 1, "llm": 1, "tts": 1})
+    await ring(exchange, "c3")
+    assert not any(isinstance(message, CallEnded) for message in heard.messages)
 
 
 async def test_a_stage_that_refuses_turns_the_caller_away(exchange: Exchange) -> None:
@@ -150,7 +159,7 @@ async def test_when_the_caller_hangs_up_every_stage_lets_go(exchange: Exchange) 
     media.hang_up()
     assert await exchange.switchboard.carry(line) == "caller_hung_up"
     await exchange.until_held({})
-    assert exchange.switchboard.lines == {}
+    assert not exchange.switchboard.lines
     assert await exchange.switchboard.answer("c1", "", "+15550100") == Over()
 
 
@@ -161,7 +170,7 @@ async def test_a_second_socket_takes_the_call_over(exchange: Exchange) -> None:
     second = await exchange.switchboard.connect("c1", (await ring(exchange)).token, FakeMedia())
     assert await asyncio.wait_for(carrying, 5) == "taken_over"
     assert first.closed == "taken_over"
-    assert exchange.switchboard.lines == {"c1": second}
+    assert exchange.switchboard.lines.all() == [second]
     assert exchange.held() == {"stt": 1, "llm": 1, "tts": 1}
 
 
@@ -191,47 +200,28 @@ async def test_a_call_ends_at_the_shorter_of_its_two_limits(
     await exchange.until_held({})
 
 
-async def test_a_worker_that_falls_silent_is_apologised_for(exchange: Exchange) -> None:
-    line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
-    assert line
-    carrying = asyncio.create_task(exchange.switchboard.carry(line))
-    exchange.time.now += DEAD_AFTER_S + 0.1
-    for stage in ("stt", "llm"):
-        exchange.beat(stage)
-    exchange.switchboard.check_stages()
-    await media.until_played(1)
-    media.mark("apology")
-    assert await asyncio.wait_for(carrying, 5) == "stage_lost"
-
-
-async def test_leases_are_announced_with_growing_epochs(exchange: Exchange) -> None:
-    heard = await Heard.on(exchange.bus, "c1")
-    await ring(exchange)
-    exchange.time.now += DEAD_AFTER_S + 0.1
-    for stage in ("llm", "tts"):
-        exchange.beat(stage)
-    await ring(exchange)
-    await exchange.bus.settle()
-    granted = [m for m in heard.messages if isinstance(m, LeaseChanged) and m.leased == "stt" and m.state == "granted"]
-    assert [m.lease_epoch for m in granted] == [1, 2]
-
-
 async def test_a_draining_gateway_answers_no_new_call(exchange: Exchange) -> None:
-    await exchange.switchboard.drain(0)
+    await leave(exchange.switchboard, 0)
     assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
 
 
-async def test_a_call_that_a_draining_gateway_could_not_finish_is_turned_away_politely(exchange: Exchange) -> None:
+async def test_a_draining_gateway_sends_callers_on_to_the_others(exchange: Exchange) -> None:
+    other = Heartbeat(stage="gateway", worker="gw-2", calls=0, capacity=0, draining=False, loop_lag_ms=0)
+    exchange.roster.note(other)
+    await leave(exchange.switchboard, 0)
+    await ring(exchange)
+    exchange.roster.note(other.model_copy(update={"draining": True}))
+    assert await exchange.switchboard.answer("c2", "", "+15550100") == TurnAway()
+
+
+async def test_a_call_that_a_draining_gateway_has_closed_is_answered_again(exchange: Exchange) -> None:
     line = await exchange.switchboard.connect("c1", (await ring(exchange)).token, media := FakeMedia())
     assert line
     carrying = asyncio.create_task(exchange.switchboard.carry(line))
-    heard = await Heard.on(exchange.bus, "c1")
-    await exchange.switchboard.drain(0)
+    await leave(exchange.switchboard, 0)
     assert await carrying == "drained"
     assert media.closed == "drained"
-    assert await exchange.switchboard.answer("c1", "", "+15550100") == TurnAway()
-    assert (await heard.wait_for(CallEnded)).reason == "drained"
-    await exchange.until_held({})
+    assert await exchange.switchboard.connect("c1", (await ring(exchange)).token, FakeMedia())
 
 
 async def test_without_a_broker_a_call_fails_at_once(exchange: Exchange) -> None:
@@ -245,7 +235,7 @@ async def test_without_a_broker_a_call_fails_at_once(exchange: Exchange) -> None
 async def test_a_call_that_ends_while_the_broker_is_away_ends_when_it_is_back(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    monkeypatch.setattr(switchboard, "RETRY_S", 0)
+    monkeypatch.setattr(endings, "RETRY_S", 0)
     tries = 0
 
     async def away(*arguments: object) -> None:
@@ -264,6 +254,36 @@ async def test_a_call_that_ends_while_the_broker_is_away_ends_when_it_is_back(
         else:
             back.setattr(exchange.bus, "record", away)
         assert await exchange.switchboard.carry(line) == "caller_hung_up"
-        assert exchange.switchboard.lines == {}
+        assert not exchange.switchboard.lines
         await exchange.until_held({})
     assert tries == 3
+
+
+async def touched(exchange: Exchange, *, over_s: float, until: set[str]) -> set[str]:
+    """The calls among c1 and c2 whose records were touched when those of `until` were."""
+    bucket = await exchange.bus.bucket(BUCKET, TTL_S)
+
+    async def revisions() -> dict[str, int]:
+        return {call_id: entry[1] for call_id in ("c1", "c2") if (entry := await bucket.get(call_id))}
+
+    found: set[str] = set()
+    for call_id in ("c1", "c2"):
+        await exchange.switchboard.connect(call_id, (await ring(exchange, call_id)).token, FakeMedia())
+    before = await revisions()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(switchboard, "_TOUCH_OVER_S", over_s)
+        exchange.switchboard.keep_alive()
+        async with asyncio.timeout(5):
+            while not until <= found:
+                await asyncio.sleep(0)
+                found = {call_id for call_id, revision in (await revisions()).items() if revision > before[call_id]}
+    exchange.switchboard.endings.stop()
+    return found
+
+
+async def test_the_records_of_open_lines_are_kept_alive(exchange: Exchange) -> None:
+    assert await touched(exchange, over_s=0, until={"c1", "c2"}) == {"c1", "c2"}
+
+
+async def test_the_records_are_not_touched_all_at_once(exchange: Exchange) -> None:
+    assert await touched(exchange, over_s=3600, until={"c1"}) == {"c1"}

@@ -34,5 +34,5 @@ def test_no_value_in_the_store_breaks_a_worker(value: bytes) -> None:
 
 def test_a_recording_is_read_as_it_was_written() -> None:
     assert decode(encode(RECORDING), GREETING) == RECORDING
-    too_long = (Cut(b"\x01" * bytes_of(251), GREETING),)
+    too_long = (Cut(b"\x01" * bytes_of(501), GREETING),)
     assert decode(encode(too_long), GREETING) is None

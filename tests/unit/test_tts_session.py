@@ -6,14 +6,22 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from services.tts.greetings import Greetings
-from services.tts.provider import Piece
+from services.tts.provider import Piece, Usage
 from services.tts.session import TtsSession
 from shared.agents import TtsProfile
 from shared.audio import bytes_of
 from shared.call import Call
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
-from shared.messages import AudioOut, Control, ErrorHappened, Message, ReplyEnd, ReplyText, UsageCounted
+from shared.messages import (
+    AudioOut,
+    Control,
+    ErrorHappened,
+    Message,
+    ReplyEnd,
+    ReplyText,
+    UsageCounted,
+)
 from shared.messages.audio import unpack_out
 from tests.fakes import Heard, profile
 
@@ -24,6 +32,7 @@ class ScriptedVoice:
     """A synthesizer that only notes what it is told; the test delivers the pieces."""
 
     model = "scripted-1"
+    provider = "scripted"
 
     def __init__(self) -> None:
         self.told: list[tuple[str, int, str]] = []
@@ -44,6 +53,10 @@ class ScriptedVoice:
     async def cancel(self, generation: int) -> None:
         self.told.append(("cancel", generation, ""))
 
+    def usage(self) -> list[Usage]:
+        characters = sum(len(text) for _, _, text in self.told)
+        return [Usage(self.provider, self.model, characters)] if characters else []
+
     async def close(self) -> None:
         self.closed = True
 
@@ -52,11 +65,17 @@ class Booth:
     """A session at work, and the dialogue that talks to it."""
 
     def __init__(
-        self, greeting: str = "", greetings: Greetings | None = None, bus: MemoryBus | None = None, voice: str = ""
+        self,
+        greeting: str = "",
+        greetings: Greetings | None = None,
+        bus: MemoryBus | None = None,
+        voice: str = "",
+        line: int = 0,
     ) -> None:
         self.bus = bus or MemoryBus()
         agent = profile().model_copy(update={"greeting": greeting, "tts": TtsProfile(voice=voice)})
-        self.call = Call(agent, CallChannel(self.bus, CALL, "tts", 1))
+        self.call = Call(agent, CallChannel(self.bus, CALL, "tts", 2 if line else 1), line)
+        self.gateway = CallChannel(self.bus, CALL, "gateway", line or 1)
         self.dialogue = CallChannel(self.bus, CALL, "llm", 1)
         self.voice = ScriptedVoice()
         self.now = 1000.0
@@ -74,6 +93,11 @@ class Booth:
     async def until_told(self, *order: object) -> None:
         async with asyncio.timeout(5):
             while order not in self.voice.told:
+                await asyncio.sleep(0)
+
+    async def until_settled(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.session.settled:
                 await asyncio.sleep(0)
 
     async def deliver(self, generation: int, ms: int, text: str = "", *, last: bool = False) -> None:
@@ -142,6 +166,14 @@ async def test_a_reply_that_was_never_begun_was_never_asked_for(booth: Booth) ->
     await booth.send(end(1, 0))
     await booth.deliver(1, 0, last=True)
     assert [(p.asked_at, p.last) for p in booth.published] == [(0.0, True)]
+
+
+async def test_text_that_comes_again_is_spoken_once(booth: Booth) -> None:
+    await booth.send(say(1, "One. "), say(1, "Two. ", 1), say(1, "One. "), say(1, "Two. ", 1), say(1, "Three. ", 2))
+    await booth.send(end(1, 3), end(1, 3))
+    await booth.until_told("end", 1, "")
+    spoken = [text for verb, _, text in booth.voice.told if verb == "speak"]
+    assert spoken == ["One. ", "Two. ", "Three. "]
 
 
 async def test_a_pause_leaves_the_voice_alone(booth: Booth) -> None:

@@ -269,6 +269,14 @@ CALLS: dict[str, tuple[list[Heard], list[Done]]] = {
         [started(0), stopped(1000, ended_ms=800), final(1100, "hello and", turn_over=True)],
         [(1100, "hello and")],
     ),
+    "the end becomes known seconds late, because another recogniser heard it: its words are waited for": (
+        [started(0), partial(900, "hello"), stopped(4000, ended_ms=1000), partial(4100, "hello"), final(4900, "hello")],
+        [(4900, "hello")],
+    ),
+    "the recogniser asks for patience: its words are waited for": (
+        [started(0), partial(900, "one"), stopped(1200, ended_ms=1000), partial(2200, "one"), final(3500, "one two")],
+        [(3500, "one two")],
+    ),
     "endless speech is answered at the ceiling": (
         [started(0), *(partial(1000 * n, f"word {n}") for n in range(1, 50))],
         [(45_000, "word 45")],

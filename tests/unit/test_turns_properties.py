@@ -38,6 +38,8 @@ class Phone:
     paused: bool = False
     over: bool = False
     log: list[str] = field(default_factory=list)
+    committed: list[str] = field(default_factory=list)
+    """What was answered."""
 
     def obey(self, actions: list[Action]) -> None:
         for action in actions:
@@ -45,6 +47,7 @@ class Phone:
             assert not self.over, "nothing is done after the hang-up"
             if isinstance(action, Commit | Say):
                 assert self.alive is None, "two replies alive"
+                self.committed += [action.text] if isinstance(action, Commit) else []
                 self._reply()
             elif isinstance(action, Interrupt):
                 assert self.alive is not None, "there is nothing to interrupt"
@@ -145,3 +148,86 @@ def test_the_machine_decides_the_same_twice(profile: TurnProfile, steps: list[St
             phone.passes(pause)
         logs.append(phone.log)
     assert logs[0] == logs[1]
+
+
+Spell = tuple[str, float, bool, bool, float]
+"""What the caller says in one breath, how long it takes, whether stt dies in it, whether before its last word is
+told, and how much time goes by then."""
+SPELLS = st.lists(
+    st.tuples(
+        st.sampled_from(["monday", "where are you", "a table please", "at eight"]),
+        st.sampled_from([0.4, 0.9]),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from([0.3, 0.8, 2.0, 7.0]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@dataclass
+class Ear:
+    """The recogniser of a call, which dies now and then: the next one hears again what was not told, or its end."""
+
+    phone: Phone
+    began: float = 1000.0
+    epoch: int = 1
+    utterance: int = 0
+
+    def ms(self, at: float) -> int:
+        return round((at - self.began) * 1000)
+
+    def hears(self, event: Event) -> None:
+        self.phone.happens(event.model_copy(update={"epoch": self.epoch, "at": self.phone.now}))
+
+    def tells(self, text: str, begin_ms: int, end_ms: int, *, final: bool = True) -> None:
+        """One utterance, wholly or without its final words."""
+        self.utterance += 1
+        number = self.utterance
+        began_at = self.began + begin_ms / 1000
+        self.hears(SpeechStarted(utterance=number, t_ms=begin_ms, began_at=began_at, line=1))
+        self.hears(SpeechPartial(utterance=number, text=text))
+        self.hears(SpeechStopped(utterance=number, t_ms=end_ms, ended_at=self.began + end_ms / 1000))
+        if final:
+            self.hears(SpeechFinal(utterance=number, text=text, complete=True))
+
+    def dies(self, text: str, begin_ms: int, end_ms: int, *, told: bool) -> None:
+        self.phone.turns.caller.lost(self.epoch)
+        self.phone.passes(0.6)
+        self.epoch, self.utterance = self.epoch + 1, 0
+        self.phone.turns.caller.taken(self.epoch, self.phone.now)
+        if told:
+            # Only the end of what was told is heard again.
+            self.tells(text.split()[-1], max(begin_ms + 1, end_ms - 300), end_ms)
+        else:
+            self.tells(text, begin_ms, end_ms)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPELLS, st.booleans())
+def test_no_word_is_lost_or_answered_twice_when_recognisers_die(spells: list[Spell], interrupts: bool) -> None:
+    phone = Phone(Turns(TurnProfile(speculation=False, barge_in=BargeInProfile(enabled=interrupts))))
+    phone.turns.begin(phone.now)
+    ear = Ear(phone)
+    expected: list[str] = []
+    for text, lasts, dies, told, pause in spells:
+        begin_ms = ear.ms(phone.now)
+        phone.passes(lasts)
+        if phone.over:
+            break
+        expected += text.split()
+        end_ms = ear.ms(phone.now)
+        ear.tells(text, begin_ms, end_ms, final=told or not dies)
+        if dies:
+            ear.dies(text, begin_ms, end_ms, told=told)
+        phone.passes(pause)
+        if phone.alive is not None:
+            done = {"generation": phone.alive, "state": "finished", "heard_ms": 0, "heard": ""}
+            phone.happens(Playback.model_validate(done))
+    phone.passes(6.0)
+    while phone.alive is not None and not phone.over:
+        done = {"generation": phone.alive, "state": "finished", "heard_ms": 0, "heard": ""}
+        phone.happens(Playback.model_validate(done))
+        phone.passes(3.0)
+    assert " ".join(phone.committed).split() == expected

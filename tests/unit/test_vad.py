@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from services.stt import vad
 from services.stt.detector import SpeechDetector, Started, Stopped
 from services.stt.vad import WINDOW_MS, Array, Silero, VadBatcher, VadStream
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of, decode, encode
@@ -27,9 +28,9 @@ class Listening:
     def probabilities(self) -> list[float]:
         return [probability for probability, _ in self.windows]
 
-    def feed(self, mulaw: bytes) -> None:
-        for start in range(0, len(mulaw), FRAME_BYTES):
-            self.stream.feed(start // 8, mulaw[start : start + FRAME_BYTES])
+    def feed(self, mulaw: bytes, frame_bytes: int = FRAME_BYTES) -> None:
+        for start in range(0, len(mulaw), frame_bytes):
+            self.stream.feed(start // 8, mulaw[start : start + frame_bytes])
 
     def events(self) -> list[Started | Stopped]:
         detector = SpeechDetector()
@@ -52,6 +53,9 @@ def silence(ms: int) -> bytes:
 def noise(ms: int, rms: float) -> bytes:
     samples = np.random.default_rng(1).standard_normal(bytes_of(ms)) * rms
     return encode(samples.astype(np.int16))
+
+
+HISS = noise(1000, 1000)
 
 
 @pytest.mark.parametrize("background", [silence(3000), noise(3000, 30), noise(3000, 1000)])
@@ -146,8 +150,104 @@ def test_work_is_scheduled_once_until_it_is_done() -> None:
 def test_a_burst_of_audio_does_not_wait() -> None:
     batcher = VadBatcher(CountingModel(), lambda work: None)
     listening = Listening(batcher)
-    listening.feed(silence(10 * WINDOW_MS))
-    assert len(listening.windows) >= 9
+    listening.feed(HISS[: bytes_of(10 * WINDOW_MS)])
+    assert len(listening.windows) >= 8
+
+
+def test_the_two_windows_of_a_long_frame_wait_for_those_of_other_calls() -> None:
+    model = CountingModel()
+    batcher = VadBatcher(model, lambda work: None)
+    for _ in range(3):
+        Listening(batcher).stream.feed(0, HISS[: bytes_of(2 * WINDOW_MS)])
+    assert model.batches == []
+    batcher.run()
+    assert model.batches == [3, 3]
+
+
+@pytest.mark.parametrize("frame_ms", [40, 60, 200])
+def test_frames_of_any_length_give_the_same_windows(silero: Silero, frame_ms: int) -> None:
+    mulaw = silence(600) + speak("goodbye").mulaw + silence(600)
+    mulaw = mulaw[: len(mulaw) // bytes_of(200) * bytes_of(200)]
+    batcher = VadBatcher(silero, lambda work: None)
+    longer = Listening(batcher)
+    longer.feed(mulaw, bytes_of(frame_ms))
+    batcher.run()
+    short = listen(silero, mulaw)
+    assert [at for _, at in longer.windows] == [at for _, at in short.windows]
+    assert longer.probabilities == pytest.approx(short.probabilities, abs=1e-4)
+
+
+def test_long_silence_is_not_shown_to_the_model_and_still_told_in_order() -> None:
+    model = CountingModel()
+    batcher = VadBatcher(model, lambda work: None)
+    listening = Listening(batcher)
+    listening.feed(HISS[: bytes_of(320)] + noise(1600, 10) + HISS[: bytes_of(320)])
+    batcher.run()
+    assert [at for _, at in listening.windows] == list(range(0, 2240, WINDOW_MS))
+    # The loud ones, the first faint ones, and one that begins with the end of a loud one.
+    assert sum(model.batches) == 10 + 1 + 8 + 10
+
+
+def test_a_gated_window_does_not_overtake_one_that_waits() -> None:
+    batcher = VadBatcher(CountingModel(), lambda work: None)
+    listening = Listening(batcher)
+    listening.feed(silence(8 * WINDOW_MS))
+    listening.stream.feed(256, silence(WINDOW_MS))
+    batcher.run()
+    assert [at for _, at in listening.windows] == list(range(0, 288, WINDOW_MS))
+
+
+@pytest.mark.parametrize("gain_db", [0, -20])
+@pytest.mark.parametrize("text", ["what are your opening hours", "goodbye", "she sells fish"])
+def test_after_long_silence_speech_is_found_no_later_than_without_the_gate(
+    silero: Silero, text: str, gain_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = (decode(trim(speak(text).mulaw, keep_ms=0)) * 10 ** (gain_db / 20)).astype(np.int16)
+    mulaw = silence(700) + encode(quiet) + silence(4000) + encode(quiet) + silence(600)
+    began_ms = 4700 + len(quiet) // 8
+    gated = listen(silero, mulaw).events()
+    monkeypatch.setattr(vad, "_FAINT_RUN", 1_000_000)
+    open_ = listen(silero, mulaw).events()
+    [*_, first] = [event for event in gated if isinstance(event, Started) and event.t_ms >= began_ms - 100]
+    found = [event.t_ms for event in open_ if isinstance(event, Started) and event.t_ms >= began_ms - 100]
+    assert began_ms - WINDOW_MS <= first.t_ms <= began_ms + 120
+    assert all(first.t_ms <= t_ms + WINDOW_MS for t_ms in found)
+
+
+class Remembering:
+    """A model that tells how many windows its state has seen."""
+
+    def __call__(self, windows: Array, states: Array) -> tuple[Array, Array]:
+        return states[0, :, 0], states + 1
+
+
+def test_a_new_call_begins_anew_where_another_has_ended() -> None:
+    batcher = VadBatcher(Remembering(), lambda work: None)
+    first, second = Listening(batcher), Listening(batcher)
+    for listening in (first, second):
+        listening.feed(HISS[: bytes_of(3 * WINDOW_MS)])
+    batcher.run()
+    first.stream.close()
+    first.stream.close()
+    third, fourth = Listening(batcher), Listening(batcher)
+    for listening in (second, third, fourth):
+        listening.feed(HISS[: bytes_of(2 * WINDOW_MS)])
+    batcher.run()
+    assert [len({stream.slot for stream in (second.stream, third.stream, fourth.stream)})] == [3]
+    assert second.probabilities == [0, 1, 2, 3, 4]
+    assert third.probabilities == fourth.probabilities == [0, 1]
+
+
+def test_more_calls_than_there_are_slots_keep_their_states() -> None:
+    batcher = VadBatcher(Remembering(), lambda work: None)
+    calls = [Listening(batcher) for _ in range(60)]
+    for _ in range(2):
+        calls += [Listening(batcher) for _ in range(40)]
+        for listening in calls:
+            listening.feed(HISS[: bytes_of(WINDOW_MS)])
+        batcher.run()
+    assert all(listening.probabilities == [0, 1] for listening in calls[:100])
+    assert all(listening.probabilities == [0] for listening in calls[100:])
 
 
 def test_a_closed_stream_hears_nothing_more() -> None:

@@ -59,7 +59,7 @@ _encode_name = msgspec.json.Encoder().encode
 _WITH_BODY = {"media", "mark", "dtmf", "start"}
 
 
-def decode(text: str | bytes) -> Inbound:
+def decode(text: str | bytes | memoryview) -> Inbound:
     """The message in `text`. Raises BadMessage; an unknown event is no error."""
     try:
         message = _decoder.decode(text)

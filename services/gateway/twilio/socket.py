@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from services.gateway.media import Audio, Digit, HungUp, Mark, MediaEvent
+from services.gateway.media import Digit, HungUp, Mark, MediaEvent, OnAudio
 from services.gateway.twilio import frames
+from services.gateway.twilio.media_socket import MediaSocket, Message, SocketClosed
 
 log = structlog.get_logger()
 
 POLICY_VIOLATION = 1008
+_DONE = 1000
 _START_WITHIN_S = 5.0
-_CLOSED = (WebSocketDisconnect, RuntimeError)
-"""What Starlette raises when it sends on a socket that is gone."""
 
 
 class Refused(Exception):
@@ -31,24 +30,24 @@ class Start:
     token: str
 
 
-async def _first_messages(websocket: WebSocket) -> frames.StartBody:
+async def _first_messages(socket: MediaSocket) -> frames.StartBody:
     while True:
-        message = frames.decode(await websocket.receive_text())
+        message = frames.decode(await socket.receive())
         if message.start is not None:
             return message.start
         if message.event != "connected":
-            raise Refused(f"{message.event} before start")
+            raise Refused(f"{message.event[:40]!r} before start")
 
 
-async def receive_start(websocket: WebSocket) -> Start:
+async def receive_start(socket: MediaSocket) -> Start:
     """Wait for `connected` and `start`. Raises Refused, also when they do not come within 5 s."""
     try:
-        start = await asyncio.wait_for(_first_messages(websocket), _START_WITHIN_S)
+        start = await asyncio.wait_for(_first_messages(socket), _START_WITHIN_S)
     except TimeoutError as error:
         raise Refused("no start") from error
-    except (frames.BadMessage, KeyError) as error:
+    except frames.BadMessage as error:
         raise Refused(f"bad message before start: {error}") from error
-    except WebSocketDisconnect as error:
+    except SocketClosed as error:
         raise Refused("closed before start") from error
     parameters = start.custom_parameters
     if parameters.get("call_id") != start.call_sid:
@@ -59,55 +58,47 @@ async def receive_start(websocket: WebSocket) -> Start:
 class TwilioMedia:
     """Implements `services.gateway.media.Media`."""
 
-    def __init__(self, websocket: WebSocket, start: Start) -> None:
-        """`websocket` has been accepted and has received its start message."""
-        self._websocket = websocket
+    def __init__(self, socket: MediaSocket, start: Start) -> None:
+        """`socket` has received its start message."""
+        self._socket = socket
         self._stream_sid = start.stream_sid
         self._call_id = start.call_id
+        self._on_audio: OnAudio
+        self._events: asyncio.Queue[MediaEvent | None] = asyncio.Queue()
 
-    async def events(self) -> AsyncIterator[MediaEvent]:
-        receive = self._websocket.receive
-        while True:
-            packet = await receive()
-            if packet["type"] == "websocket.disconnect":
-                log.debug("media_socket_closed", call_id=self._call_id, code=packet.get("code"))
+    async def events(self, on_audio: OnAudio) -> AsyncIterator[MediaEvent]:
+        self._on_audio = on_audio
+        self._socket.listen(self._receive, lambda: self._events.put_nowait(None))
+        while (event := await self._events.get()) is not None:
+            yield event
+            if isinstance(event, HungUp):
                 return
-            try:
-                message = frames.decode(packet.get("text") or packet.get("bytes") or b"")
-            except frames.BadMessage as error:
-                log.warning("carrier_message_dropped", call_id=self._call_id, reason=str(error)[:200])
-                continue
-            if message.media is not None:
-                if message.media.track == "inbound":
-                    yield Audio(int(message.media.timestamp), message.media.payload)
-            elif message.mark is not None:
-                yield Mark(message.mark.name)
-            elif message.dtmf is not None:
-                yield Digit(message.dtmf.digit)
-            elif message.event == "stop":
-                yield HungUp()
-                return
-            else:
-                log.info("carrier_message_unknown", call_id=self._call_id, carrier_event=message.event[:40])
+        log.debug("media_socket_closed", call_id=self._call_id, code=self._socket.code)
+
+    def _receive(self, text: Message) -> None:
+        try:
+            message = frames.decode(text)
+        except frames.BadMessage as error:
+            log.warning("carrier_message_dropped", call_id=self._call_id, reason=str(error)[:200])
+            return
+        if message.media is not None:
+            if message.media.track == "inbound":
+                self._on_audio(int(message.media.timestamp), message.media.payload)
+        elif message.mark is not None:
+            self._events.put_nowait(Mark(message.mark.name))
+        elif message.dtmf is not None:
+            self._events.put_nowait(Digit(message.dtmf.digit))
+        elif message.event == "stop":
+            self._events.put_nowait(HungUp())
+        else:
+            log.info("carrier_message_unknown", call_id=self._call_id, carrier_event=message.event[:40])
 
     async def play(self, mulaw: bytes, mark: str) -> None:
-        await self._send(frames.media(self._stream_sid, mulaw))
-        await self._send(frames.mark(self._stream_sid, mark))
+        await self._socket.send(frames.media(self._stream_sid, mulaw))
+        await self._socket.send(frames.mark(self._stream_sid, mark))
 
     async def clear(self) -> None:
-        await self._send(frames.clear(self._stream_sid))
-
-    async def _send(self, text: str) -> None:
-        try:
-            await self._websocket.send_text(text)
-        except _CLOSED:
-            # The reader sees the same end and reports it.
-            log.debug("media_socket_gone", call_id=self._call_id)
+        await self._socket.send(frames.clear(self._stream_sid))
 
     async def close(self, reason: str) -> None:
-        if self._websocket.application_state is WebSocketState.DISCONNECTED:
-            return
-        try:
-            await self._websocket.close(1000, reason)
-        except _CLOSED:
-            log.debug("media_socket_gone", call_id=self._call_id)
+        self._socket.close(_DONE, reason)

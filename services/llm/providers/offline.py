@@ -16,6 +16,8 @@ class OfflineModel:
         """`scenario` holds all that it can say."""
         self._scenario = scenario
 
+    provider = "offline"
+
     @property
     def name(self) -> str:
         return self._scenario.name

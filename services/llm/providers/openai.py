@@ -1,38 +1,33 @@
 """OpenAI Chat Completions, streamed through the vendor's SDK.
 
+The SDK connects, refuses, times out and reads the event stream. Its request and response models are left out, by the
+way that its README gives for endpoints without any (`client.post`): they would take more than half of a reply's CPU
+time. aiohttp carries the requests, which the SDK offers as well: httpx2 takes twice its CPU time for a stream.
 Importing this module takes half a second: import it only when the provider is used.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
 
+import aiohttp
 import httpx2
+import msgspec
 import openai
 import structlog
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient, omit
-from openai.types.chat import ChatCompletionChunk
-from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from services.llm.provider import ChatMessage, EndCall, ProviderFailed, ReplyItem, TextDelta, Usage
 from shared.agents import LlmProfile
 from shared.settings import Settings
 from shared.stage import CannotServe
 
-if TYPE_CHECKING:
-    from openai.types import ReasoningEffort
-    from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
-
 log = structlog.get_logger()
 
-_CONNECT_S = 3.0
-_READ_S = 8.0
-"""A caller who hears nothing for longer has hung up."""
 _LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=300.0)
 """The SDK's, except for the expiry: turns lie further apart than its 5 s, and each would shake hands anew."""
 _CHECK_S = 2.0
 _REASONING_TOKENS = 4096
-_END_CALL: "ChatCompletionFunctionToolParam" = {
+_END_CALL = {
     "type": "function",
     "function": {
         "name": "end_call",
@@ -52,19 +47,42 @@ def max_tokens(profile: LlmProfile) -> int:
     return profile.max_reply_chars + (0 if profile.reasoning_effort == "none" else _REASONING_TOKENS)
 
 
-def _reason(error: Exception, host: str) -> str:
-    """One short line for people, without the key."""
-    if isinstance(error, openai.AuthenticationError):
-        return "OPENAI_API_KEY is refused (401)"
-    if isinstance(error, openai.APITimeoutError):
-        return f"no answer from {host} within {_READ_S:.0f} s"
+def _failure(error: Exception, client: AsyncOpenAI) -> ProviderFailed:
+    """What went wrong in one short line for people, without the key."""
+    host = client.base_url.host
+    if isinstance(error, openai.APITimeoutError) and not _refused(error):
+        return ProviderFailed(f"no answer from {host} in time", "timeout", again=True)
     if isinstance(error, openai.APIConnectionError):
-        return f"no connection to {host}"
+        return ProviderFailed(f"no connection to {host}", "connection", again=True)
     if isinstance(error, openai.APIStatusError):
-        return f"status {error.status_code}: {error.code or error.type or 'no code'}, {error.message}"[:300]
+        return _refusal(error)
     if isinstance(error, openai.APIError):
-        return f"the stream reported an error: {error.message}"[:300]
-    return f"the answer cannot be read ({type(error).__name__})"
+        return ProviderFailed(f"the stream reported an error: {error.message}"[:300], "stream_error", again=True)
+    return ProviderFailed(f"the answer cannot be read ({type(error).__name__})", "garbage", again=True)
+
+
+def _refused(error: openai.APITimeoutError) -> bool:
+    """Whether nothing has timed out: the SDK's way through aiohttp tells the same of a connection that is refused."""
+    below = error.__cause__.__cause__ if error.__cause__ is not None else None
+    return isinstance(below, aiohttp.ClientConnectionError) and not isinstance(below, TimeoutError)
+
+
+def _refusal(error: openai.APIStatusError) -> ProviderFailed:
+    status = error.status_code
+    text = f"status {status}: {error.code or error.type or 'no code'}, {error.message}"[:300]
+    overloaded = status == 429 and error.code != "insufficient_quota"
+    return ProviderFailed(
+        "OPENAI_API_KEY is refused (401)" if status == 401 else text,
+        f"status_{status}",
+        again=overloaded or status >= 500 or status in (408, 409),
+        at_fault=status >= 500 or status in (401, 403, 408, 429),
+        retry_after_s=_seconds(error.response.headers.get("retry-after", "")),
+    )
+
+
+def _seconds(header: str) -> float | None:
+    """What `Retry-After` asks for, when it is in seconds; the vendor sends no dates."""
+    return float(header) if header.isascii() and header.isdigit() else None
 
 
 _Kind = tuple[str, str | None]
@@ -80,30 +98,34 @@ class OpenAiModels:
             api_key=settings.openai_api_key.get_secret_value(),
             base_url=settings.openai_base_url,
             max_retries=0,
-            timeout=openai.Timeout(_READ_S, connect=_CONNECT_S),
-            http_client=DefaultAsyncHttpxClient(limits=_LIMITS),
+            timeout=openai.Timeout(settings.provider_answer_s, connect=settings.provider_connect_s),
+            http_client=DefaultAioHttpClient(limits=_LIMITS),
         )
         # The SDK imports its parts at their first use: now, not in the first caller's turn.
         _ = self._client.chat.completions
         self._without_tools: set[_Kind] = set()
+        self._check_s = min(_CHECK_S, settings.provider_answer_s)
 
-    async def open(self, profile: LlmProfile) -> "OpenAiModel":
-        """A model for one call. Raises CannotServe when the key or the model is refused."""
-        await self._check(profile.model)
+    def open(self, profile: LlmProfile) -> "OpenAiModel":
+        """A model for one call."""
         return OpenAiModel(self._client, profile, self._without_tools)
 
-    async def _check(self, model: str) -> None:
-        """Ask for the model: a refusal is known before the caller speaks, and the connection is warm for the turn."""
+    async def check(self, model: str) -> None:
+        """Ask for the model: a refusal is known before the caller speaks, and the connection is warm for the turn.
+
+        Raises CannotServe when the key or the model is refused, ProviderFailed when the vendor does not work.
+        """
         try:
-            async with asyncio.timeout(_CHECK_S):
+            async with asyncio.timeout(self._check_s):
                 await self._client.models.retrieve(model)
         except openai.AuthenticationError:
             raise CannotServe("OpenAI refused the key: set OPENAI_API_KEY to a valid one") from None
-        except (openai.OpenAIError, ValueError, TimeoutError) as error:
+        except TimeoutError:
+            raise ProviderFailed(f"no answer from {self._client.base_url.host} in time", "timeout") from None
+        except (openai.OpenAIError, ValueError) as error:
             if isinstance(error, openai.APIStatusError) and error.code == "model_not_found":
                 raise CannotServe(f"OpenAI has no model {model!r} for this key: set llm.model of the agent") from None
-            # A compatible server need not list its models; a turn that fails is apologised for.
-            log.warning("openai_model_not_checked", reason=_reason(error, self._client.base_url.host))
+            raise _failure(error, self._client) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -120,6 +142,8 @@ class OpenAiModel:
         self._kind = (profile.model, profile.reasoning_effort)
         self._without_tools = without_tools
 
+    provider = "openai"
+
     @property
     def name(self) -> str:
         return self._profile.model
@@ -130,24 +154,24 @@ class OpenAiModel:
         tools = _ToolCalls()
         try:
             async with await self._ask(messages) as stream:
-                async for chunk in stream:
+                async for data in stream:
+                    chunk = msgspec.convert(data, _Chunk)
                     usage = _usage(chunk) or usage
                     for choice in chunk.choices:
                         finished = finished or choice.finish_reason is not None
                         tools.feed(choice.delta.tool_calls or ())
                         if choice.delta.content:
                             yield TextDelta(choice.delta.content)
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-            # The SDK does not validate chunks: one of another shape shows itself only when it is read.
-            raise ProviderFailed(_reason(error, self._client.base_url.host)) from error
+        except (openai.OpenAIError, msgspec.ValidationError, ValueError) as error:
+            raise _failure(error, self._client) from error
         if not finished:
-            raise ProviderFailed("the answer broke off")
+            raise ProviderFailed("the answer broke off", "broke_off", again=True)
         if tools.end_call:
             yield EndCall()
         if usage is not None:
             yield usage
 
-    async def _ask(self, messages: Sequence[ChatMessage]) -> "openai.AsyncStream[ChatCompletionChunk]":
+    async def _ask(self, messages: Sequence[ChatMessage]) -> AsyncStream[object]:
         if self._kind in self._without_tools:
             return await self._request(messages)
         try:
@@ -157,30 +181,60 @@ class OpenAiModel:
                 raise
             # OpenAI's newer models take tools on Chat Completions only with the effort "none", a compatible server
             # may take none at all: a call that the agent cannot end is better than none.
-            log.warning("openai_refuses_tools", model=self.name, reason=_reason(error, self._client.base_url.host))
+            log.warning("openai_refuses_tools", model=self.name, reason=str(_refusal(error)))
             self._without_tools.add(self._kind)
             return await self._request(messages)
 
-    async def _request(
-        self, messages: Sequence[ChatMessage], **tools: Any
-    ) -> "openai.AsyncStream[ChatCompletionChunk]":
+    async def _request(self, messages: Sequence[ChatMessage], **tools: object) -> AsyncStream[object]:
         profile = self._profile
-        stream: openai.AsyncStream[ChatCompletionChunk] = await self._client.chat.completions.create(
-            model=profile.model,
-            messages=cast("list[ChatCompletionMessageParam]", [message.model_dump() for message in messages]),
-            stream=True,
-            stream_options={"include_usage": True},
-            max_completion_tokens=max_tokens(profile),
-            temperature=omit if profile.temperature is None else profile.temperature,
-            reasoning_effort=(
-                omit if profile.reasoning_effort is None else cast("ReasoningEffort", profile.reasoning_effort)
-            ),
+        optional = {"temperature": profile.temperature, "reasoning_effort": profile.reasoning_effort}
+        body = {
+            "model": profile.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_completion_tokens": max_tokens(profile),
+            **{name: value for name, value in optional.items() if value is not None},
             **tools,
+        }
+        return await self._client.post(
+            "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
         )
-        return stream
 
     async def close(self) -> None:
         return None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+    finish_reason: str | None = None
+
+
+class _Used(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class _Chunk(msgspec.Struct):
+    """What is read of an event of the stream."""
+
+    choices: list[_Choice]
+    model: str = ""
+    usage: _Used | None = None
 
 
 class _ToolCalls:
@@ -189,7 +243,7 @@ class _ToolCalls:
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def feed(self, deltas: Iterable[ChoiceDeltaToolCall]) -> None:
+    def feed(self, deltas: Iterable[_ToolCall]) -> None:
         for delta in deltas:
             name = delta.function.name if delta.function is not None else None
             self._names[delta.index] = self._names.get(delta.index, "") + (name or "")
@@ -209,6 +263,6 @@ def _told_to_end(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return [system.model_copy(update={"content": system.content + _ENDING}), *rest]
 
 
-def _usage(chunk: ChatCompletionChunk) -> Usage | None:
+def _usage(chunk: _Chunk) -> Usage | None:
     used = chunk.usage
     return None if used is None else Usage(chunk.model, used.prompt_tokens, used.completion_tokens)

@@ -3,25 +3,27 @@
 The SDK takes a fifth of a second to import: import this module only when it is used.
 """
 
-import asyncio
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TypeVar
-
-from websockets.exceptions import WebSocketException
 
 from services.stt.provider import Failure, Listener, Transcriber
 from services.stt.providers.deepgram_flux import DeepgramFlux
 from services.stt.providers.deepgram_line import DeepgramLine, Patience
 from services.stt.providers.deepgram_options import FLUX, eot_timeout_ms, flux_options, nova_options
 from services.stt.providers.deepgram_refusals import refusal, unreachable
-from services.stt.providers.deepgram_sdk import ApiError, AsyncDeepgramClient, DeepgramClientEnvironment
+from services.stt.providers.deepgram_sdk import (
+    AsyncDeepgramClient,
+    AsyncV1SocketClient,
+    AsyncV2SocketClient,
+    DeepgramClientEnvironment,
+)
+from services.stt.providers.deepgram_socket import DeepgramSocket, InvalidStatus, WebSocketException, under
 from services.stt.providers.deepgram_stream import DeepgramStream
 from shared.agents import AgentProfile, SttProfile
+from shared.deadline import within
 from shared.settings import Settings
 
-Socket = TypeVar("Socket")
-
-CONNECT_S = 2.5
+Socket = TypeVar("Socket", AsyncV1SocketClient, AsyncV2SocketClient)
 
 
 class Deepgram:
@@ -33,10 +35,12 @@ class Deepgram:
         socket = http.replace("http", "ws", 1)
         environment = DeepgramClientEnvironment(base=http, production=socket, agent=socket, agent_rest=http)
         self._client = AsyncDeepgramClient(
-            api_key=settings.deepgram_api_key.get_secret_value(), environment=environment
+            api_key=settings.deepgram_api_key.get_secret_value(),
+            environment=environment,
+            transport_factory=DeepgramSocket,
         )
+        self._connect_s = settings.provider_connect_s
         self._patience = patience or Patience()
-        self._abandoned: set[asyncio.Task[None]] = set()
 
     async def open_transcriber(self, profile: AgentProfile, listener: Listener, failure: Failure) -> Transcriber:
         """A stream for one call: Flux when the profile names a model of that family. Raises CannotServe."""
@@ -51,31 +55,17 @@ class Deepgram:
     async def _open(
         self, stt: SttProfile, stack: AsyncExitStack, socket: AbstractAsyncContextManager[Socket]
     ) -> Socket:
-        connecting = asyncio.create_task(stack.enter_async_context(socket))
         try:
-            await asyncio.wait([connecting], timeout=CONNECT_S)
-        except asyncio.CancelledError:
-            self._abandon(connecting, stack)
-            raise
-        if not connecting.done():
-            self._abandon(connecting, stack)
-            raise unreachable("no answer")
-        try:
-            return connecting.result()
-        except ApiError as error:
-            # Not chained: it holds the headers of the request.
-            raise refusal(stt, error) from None
-        except (WebSocketException, OSError) as error:
-            raise unreachable(type(error).__name__) from error
-
-    def _abandon(self, connecting: "asyncio.Task[Socket]", stack: AsyncExitStack) -> None:
-        """Cancel without waiting: the library first waits for the peer to close, up to ten seconds."""
-
-        async def end() -> None:
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
+            client = await stack.enter_async_context(socket)
+            async with within(self._connect_s):
+                await under(client).open(self._connect_s)
+        except BaseException as error:
             await stack.aclose()
-
-        task = asyncio.create_task(end())
-        self._abandoned.add(task)
-        task.add_done_callback(self._abandoned.discard)
+            if isinstance(error, TimeoutError):
+                raise unreachable("no answer", "timeout") from None
+            if isinstance(error, InvalidStatus):
+                raise refusal(stt, error) from None
+            if isinstance(error, WebSocketException | OSError):
+                raise unreachable(type(error).__name__) from error
+            raise
+        return client

@@ -1,22 +1,23 @@
 """A call's socket at Deepgram, whatever is spoken over it: lost once at most, and closed quickly."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import structlog
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from services.stt.provider import Failure
+from services.stt.providers.deepgram_messages import DeepgramMessage, read
 from services.stt.providers.deepgram_sdk import AsyncV1SocketClient, AsyncV2SocketClient
+from services.stt.providers.deepgram_socket import CLOSE_S, ConnectionClosed, WebSocketException, under
+from shared.deadline import Deadline
+from shared.provider_errors import ProviderLost
 
 log = structlog.get_logger()
 
-_CLOSE_S = 0.8
 
-
-class RecognitionLost(Exception):
+class RecognitionLost(ProviderLost):
     """Deepgram does not listen any more; the message says why."""
 
 
@@ -30,6 +31,8 @@ class Patience:
     """Without audio, before a KeepAlive: Deepgram wants one every 3 to 5 s, and closes after 10. Flux knows none."""
     turn_s: float = 1.0
     """For Flux to end a turn, once the longest silence within it is over."""
+    silence_s: float = 1.5
+    """For any word of Flux, while it hears audio: it has one four times a second."""
 
 
 class DeepgramLine:
@@ -55,32 +58,43 @@ class DeepgramLine:
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """The line is lost: told once."""
         if self.over:
             return
         self.over = True
         self._failure(RecognitionLost(f"Deepgram: {error}") if isinstance(error, ConnectionClosed) else error)
 
-    def after(self, seconds: float, work: Callable[[], None]) -> asyncio.TimerHandle:
+    def after(self, seconds: float, work: Callable[[], None]) -> Deadline:
         """Do it later, unless the line is over by then."""
-        return self._loop.call_later(seconds, lambda: None if self.over else work())
+        return Deadline(seconds, lambda: None if self.over else work())
+
+    async def messages(self) -> AsyncIterator[DeepgramMessage]:
+        """What Deepgram says, until the line is over. Raises ConnectionClosed, RecognitionLost when it has ended."""
+        # Past the SDK's models, which cost more than all the rest.
+        async for message in under(self._socket):
+            if self.over:
+                return
+            if (said := read(message)) is not None:
+                yield said
+        raise RecognitionLost("Deepgram closed the socket")
 
     async def send(self, sending: Awaitable[None]) -> None:
         """Wait for something to be sent. Never raises for a socket that is gone: the failure is told."""
         try:
             await sending
         except ConnectionClosed as error:
-            self._fail(error)
+            self.fail(error)
 
     async def close(self) -> None:
         """Never raises, never takes longer than a second."""
         self.over = True
         for task in self._tasks:
             task.cancel()
-        # A peer that does not answer holds the library up for ten seconds, and a cancellation does not stop that.
-        giving_up = self._loop.call_later(_CLOSE_S, self._socket._websocket.transport.abort)
+        # A peer that takes nothing any more must not hold up what is sent last.
+        giving_up = self._loop.call_later(CLOSE_S, under(self._socket).abort)
         try:
             with suppress(ConnectionClosed):
                 await self._socket.send_close_stream()

@@ -2,23 +2,22 @@
 
 import structlog
 
-from services.stt.providers.deepgram_sdk import ApiError
+from services.stt.providers.deepgram_socket import InvalidStatus
 from shared.agents import SttProfile
+from shared.provider_errors import Unavailable
 from shared.stage import CannotServe
 
 log = structlog.get_logger()
 
 
-def unreachable(reason: str) -> CannotServe:
-    """There was no answer."""
-    return CannotServe(f"Deepgram cannot be reached ({reason}): check the network and DEEPGRAM_BASE_URL")
+def unreachable(what: str, reason: str = "connection") -> Unavailable:
+    """There was no answer; `reason` as in Unavailable."""
+    return Unavailable(f"Deepgram cannot be reached ({what}): check the network and DEEPGRAM_BASE_URL", reason)
 
 
-def refusal(stt: SttProfile, error: ApiError) -> CannotServe:
+def refusal(stt: SttProfile, error: InvalidStatus) -> CannotServe:
     """The answer was no. The sentence holds no header of the request."""
-    status = error.status_code
-    # The SDK drops what Deepgram says; the refused handshake behind its error still has it.
-    headers = getattr(error.__context__, "headers", None) or {}
+    status, headers = error.response.status_code, error.response.headers
     said = str(headers.get("dg-error", ""))[:200]
     reason = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     log.warning("deepgram_refused", status=status, request=headers.get("dg-request-id"))
@@ -34,4 +33,5 @@ def refusal(stt: SttProfile, error: ApiError) -> CannotServe:
             f"Deepgram refused the model {stt.model!r} with the language {stt.language!r} ({reason}): "
             "set stt.model and stt.language of the agent to ones that it streams"
         )
-    return CannotServe(f"Deepgram refused a socket ({reason}): see the account, and try again later")
+    sentence = f"Deepgram refused a socket ({reason}): see the account, and try again later"
+    return Unavailable(sentence, f"status_{status}")

@@ -6,19 +6,16 @@ with warnings.catch_warnings():
     # Its sockets are those that `websockets` calls legacy since 14.0.
     warnings.simplefilter("ignore", DeprecationWarning)
     from deepgram import AsyncDeepgramClient
-    from deepgram.core.api_error import ApiError
     from deepgram.environment import DeepgramClientEnvironment
     from deepgram.listen.client import AsyncListenClient
     from deepgram.listen.v1.client import AsyncV1Client
     from deepgram.listen.v1.socket_client import AsyncV1SocketClient
     from deepgram.listen.v1.types.listen_v1results import ListenV1Results
-    from deepgram.listen.v1.types.listen_v1utterance_end import ListenV1UtteranceEnd
     from deepgram.listen.v2.client import AsyncV2Client
     from deepgram.listen.v2.socket_client import AsyncV2SocketClient
     from deepgram.listen.v2.types.listen_v2turn_info import ListenV2TurnInfo
 
 __all__ = [
-    "ApiError",
     "AsyncDeepgramClient",
     "AsyncListenClient",
     "AsyncV1Client",
@@ -27,6 +24,5 @@ __all__ = [
     "AsyncV2SocketClient",
     "DeepgramClientEnvironment",
     "ListenV1Results",
-    "ListenV1UtteranceEnd",
     "ListenV2TurnInfo",
 ]

@@ -11,13 +11,17 @@ import structlog
 
 from services.stt.provider import Hypothesis, Listener
 from services.stt.providers.deepgram_finalizes import Finalize, Finalizes
-from services.stt.providers.deepgram_line import DeepgramLine, Patience, RecognitionLost
-from services.stt.providers.deepgram_sdk import AsyncV1SocketClient, ListenV1Results, ListenV1UtteranceEnd
-from shared.audio import RATE
+from services.stt.providers.deepgram_line import DeepgramLine, Patience
+from services.stt.providers.deepgram_messages import Error, Results, UtteranceEnd
+from services.stt.providers.deepgram_sdk import AsyncV1SocketClient
+from shared.audio import RATE, bytes_of
+from shared.deadline import Deadline
 from shared.messages import Word
 
 log = structlog.get_logger()
 
+_CHUNK = bytes_of(60)
+"""Each message costs both sides the same, whatever its length. Deepgram's documentation asks for 20 to 250 ms."""
 _SAME_WORD_MS = 100
 """The times of a word differ so much between the messages that tell of it."""
 
@@ -35,10 +39,11 @@ class DeepgramStream:
         self._listener = listener
         self._patience = patience
         self._loop = asyncio.get_running_loop()
+        self._chunk = bytearray()
         self._sent_bytes = 0
-        self._sent_at = self._loop.time()
+        self._sent_at = self._heard_at = self._loop.time()
         self._finalizes = Finalizes()
-        self._timers: dict[Finalize, asyncio.TimerHandle] = {}
+        self._timers: dict[Finalize, Deadline] = {}
         self._interim_until_ms: int | None = None
         """Where the newest interim transcript ends; None: all words are final."""
         self._final_until_ms: int | None = None
@@ -49,9 +54,17 @@ class DeepgramStream:
     async def feed(self, mulaw: bytes) -> None:
         if self._line.over:
             return
-        self._sent_bytes += len(mulaw)
-        self._sent_at = self._loop.time()
-        await self._line.send(self._socket.send_media(mulaw))
+        self._chunk += mulaw
+        if len(self._chunk) >= _CHUNK:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        chunk = bytes(self._chunk)
+        if chunk:
+            self._chunk.clear()
+            self._sent_bytes += len(chunk)
+            self._sent_at = self._loop.time()
+            await self._line.send(self._socket.send_media(chunk))
 
     async def begin(self) -> None:
         """Deepgram hears it by itself."""
@@ -61,17 +74,21 @@ class DeepgramStream:
             await self._finalize()
 
     async def _finalize(self, silent_from_ms: int | None = None) -> None:
+        await self._flush()
         finalize = self._finalizes.ask(self._sent_bytes * 1000 // RATE, silent_from_ms)
         if not finalize.open:
             # Deepgram would have nothing to process, and maybe not answer.
             self._tell("", [finalize])
             return
-        self._timers[finalize] = self._line.after(self._patience.finish_s, lambda: self._expire(finalize))
+        asked_at = self._loop.time()
+        self._timers[finalize] = self._line.after(self._patience.finish_s, lambda: self._expire(finalize, asked_at))
         await self._line.send(self._socket.send_finalize())
 
-    def _expire(self, finalize: Finalize) -> None:
-        log.info("deepgram_finalize_unanswered", after_s=self._patience.finish_s)
-        self._tell("", self._forget(self._finalizes.expire(finalize)))
+    def _expire(self, finalize: Finalize, asked_at: float) -> None:
+        # A Finalize of what is no speech may stay unanswered; words are not left without their final text.
+        given_up = self._heard_at < asked_at or self._interim_until_ms is not None
+        log.info("deepgram_finalize_unanswered", after_s=self._patience.finish_s, given_up=given_up)
+        self._tell("", self._forget(self._finalizes.expire(finalize)), given_up=given_up)
 
     def _forget(self, settled: list[Finalize]) -> list[Finalize]:
         for finalize in settled:
@@ -79,19 +96,17 @@ class DeepgramStream:
         return settled
 
     async def _read(self) -> None:
-        async for message in self._socket:
-            kind = getattr(message, "type", None)
-            if self._line.over:
-                return
-            if kind == "Results":
+        async for message in self._line.messages():
+            if isinstance(message, Results):
+                self._heard_at = self._loop.time()
                 self._hear(message)
-            elif kind == "UtteranceEnd":
+            elif isinstance(message, UtteranceEnd):
+                self._heard_at = self._loop.time()
                 await self._end(message)
-            elif kind == "Error":
+            elif isinstance(message, Error):
                 log.warning("deepgram_error", variant=message.variant, description=message.description)
-        raise RecognitionLost("Deepgram closed the socket")
 
-    def _hear(self, results: ListenV1Results) -> None:
+    def _hear(self, results: Results) -> None:
         best = results.channel.alternatives[0] if results.channel.alternatives else None
         text = best.transcript if best is not None else ""
         confidence = best.confidence if best is not None and text else 1.0
@@ -110,7 +125,7 @@ class DeepgramStream:
         silent = bool(results.speech_final) and not settled and not self._finalizes.waiting
         self._tell(text, settled, words, confidence, self._final_until_ms if silent else None)
 
-    async def _end(self, end: ListenV1UtteranceEnd) -> None:
+    async def _end(self, end: UtteranceEnd) -> None:
         """No word came for long enough."""
         at_ms = _ms(end.last_word_end)
         until_ms = self._final_until_ms if self._interim_until_ms is None else self._interim_until_ms
@@ -129,6 +144,8 @@ class DeepgramStream:
         words: Sequence[Word] = (),
         confidence: float = 1.0,
         silent_from_ms: int | None = None,
+        *,
+        given_up: bool = False,
     ) -> None:
         """A final piece of text, and the answer to the Finalizes that it settles."""
         asked = sum(finalize.silent_from_ms is None for finalize in settled)
@@ -137,11 +154,12 @@ class DeepgramStream:
         complete = bool(settled) or silent_from_ms is not None
         for _ in range(asked - 1):
             # An older Finalize that got no answer of its own had no text left.
-            self._listener(Hypothesis("", final=True, complete=True))
+            self._listener(Hypothesis("", final=True, complete=True, given_up=given_up))
         if complete:
             self._final_until_ms = None
         if text or complete:
-            self._listener(Hypothesis(text, True, complete, confidence, tuple(words), silent_from_ms=silent_from_ms))
+            times = (tuple(words), silent_from_ms)
+            self._listener(Hypothesis(text, True, complete, confidence, *times, given_up=given_up))
 
     async def _keep_alive(self) -> None:
         while True:
@@ -156,7 +174,7 @@ class DeepgramStream:
         await self._line.close()
 
 
-def _words(results: ListenV1Results) -> tuple[Word, ...]:
+def _words(results: Results) -> tuple[Word, ...]:
     return tuple(
         Word(
             text=word.punctuated_word or word.word,

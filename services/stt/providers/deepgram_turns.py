@@ -6,7 +6,7 @@ Source: Deepgram's pages "Understanding the Flux State Machine" and "End-of-Turn
 from collections import deque
 
 from services.stt.provider import Hypothesis
-from services.stt.providers.deepgram_sdk import ListenV2TurnInfo
+from services.stt.providers.deepgram_messages import TurnInfo
 from shared.messages import Word
 
 LATE_MS = 300
@@ -26,7 +26,7 @@ class FluxTurns:
         """The caller's turn has begun and is not over, as Flux hears it."""
         self._told = ("", False)
         """The newest interim hypothesis: (text, likely_over)."""
-        self._newest: ListenV2TurnInfo | None = None
+        self._newest: TurnInfo | None = None
         self._given = 0
         """How many words of the turn that is open were final before its end."""
 
@@ -39,7 +39,7 @@ class FluxTurns:
         """The caller fell silent when so much audio was fed."""
         self._asked.append(position_ms)
 
-    def hear(self, info: ListenV2TurnInfo) -> list[Hypothesis]:
+    def hear(self, info: TurnInfo) -> list[Hypothesis]:
         """The next message."""
         if info.event == "EndOfTurn":
             return self._end(info)
@@ -58,7 +58,7 @@ class FluxTurns:
         self._told = told
         return [*earlier, Hypothesis(text, False, confidence=confidence, words=words, likely_over=told[1])]
 
-    def _end(self, info: ListenV2TurnInfo) -> list[Hypothesis]:
+    def _end(self, info: TurnInfo) -> list[Hypothesis]:
         text, words, confidence = self._rest(info)
         answers = self._answer(_ms(info.audio_window_end) + LATE_MS)
         self.open, self._told, self._newest, self._given = False, ("", False), None, 0
@@ -84,7 +84,7 @@ class FluxTurns:
             answers.append(_NOTHING)
         return answers
 
-    def _rest(self, info: ListenV2TurnInfo) -> tuple[str, tuple[Word, ...], float]:
+    def _rest(self, info: TurnInfo) -> tuple[str, tuple[Word, ...], float]:
         """(text, words, confidence) of the turn, without what was given before."""
         if not self._given:
             text, items = info.transcript, info.words

@@ -4,7 +4,6 @@ It hears what the scenario's phrases cover, and nothing else: a free dictation o
 """
 
 import asyncio
-from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,23 +16,27 @@ from services.stt.providers.offline_hearing import Interims
 from services.stt.providers.offline_language import Language
 from services.stt.providers.offline_words import MODEL, NOISES, UnknownWord
 from shared.agents import AgentProfile
-from shared.audio import FRAME_MS, SILENCE, bytes_of, duration_ms
+from shared.audio import SILENCE, bytes_of, duration_ms
 from shared.ids import InvalidId
 from shared.scenario import ScenarioError
 from shared.stage import CannotServe
 
-_PRE_ROLL_MS = 300
+_PRE_ROLL = bytes_of(300)
 """The VAD tells of an utterance some 100 ms after its first sound, which may be a soft one."""
 _CHUNK = bytes_of(60)
+_SHELVED = 50
+"""18 MB each."""
 UNINTELLIGIBLE = "[unintelligible]"
 """The transcript of speech that is none of the scenario's sentences: the agent can ask again."""
+Decoders = tuple[Decoder, Decoder]
+"""One for the scenario's sentences, one for its words in any order."""
 _CONTINUES_S = 0.2
 """How long the rest of a cut sentence may take to begin; less than what is left of the endpointing."""
 _CEPSTRAL_MEAN = "57.6,-1.2,-9.1,17.5,-4.0,-5.0,-2.2,-18.1,-3.4,-5.7,-0.8,3.9,-8.1"
 """Of telephone speech through Upsampler, set before each utterance: it must not depend on the ones before."""
 
 
-def _decoders(language: Language) -> tuple[Decoder, Decoder]:
+def _decoders(language: Language) -> Decoders:
     """Decoders for the grammar and for the trigrams (some 35 ms each)."""
     with TemporaryDirectory(prefix="trunkline-stt-") as folder:
         dictionary, trigrams = Path(folder, "words.dict"), Path(folder, "trigrams.arpa")
@@ -76,6 +79,29 @@ def _accustom(decoder: Decoder) -> None:
     decoder.activate_search(search)
 
 
+class _Shelf:
+    """Decoders that no call needs now: to make them takes a third of a second, and memory that is slow to come back."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._idle: dict[str, list[Decoders]] = {}
+        """By grammar."""
+
+    async def take(self, language: Language) -> Decoders:
+        """Decoders for one call of `language`."""
+        idle = self._idle.get(language.grammar)
+        return idle.pop() if idle else await asyncio.to_thread(_decoders, language)
+
+    def put(self, language: Language, decoders: Decoders) -> None:
+        """The call that had them is over."""
+        idle = self._idle.setdefault(language.grammar, [])
+        if len(idle) < _SHELVED:
+            idle.append(decoders)
+
+
+_shelf = _Shelf()
+
+
 def _text(decoder: Decoder) -> str:
     hypothesis = decoder.hyp()
     return hypothesis.hypstr if hypothesis is not None else ""
@@ -86,12 +112,13 @@ class OfflineTranscriber:
 
     model = "pocketsphinx"
 
-    def __init__(self, language: Language, decoders: tuple[Decoder, Decoder], listener: Listener) -> None:
+    def __init__(self, language: Language, decoders: Decoders, listener: Listener) -> None:
         """Use `open_transcriber`."""
         self._language = language
         self._grammar, self._free = decoders
+        self._closed = False
         self._listener = listener
-        self._pre_roll: deque[bytes] = deque(maxlen=_PRE_ROLL_MS // FRAME_MS)
+        self._pre_roll = bytearray()
         self._upsample: Upsampler | None = None
         """None between utterances."""
         self._waiting = b""
@@ -103,27 +130,28 @@ class OfflineTranscriber:
         """Runs while the answer to `finish` waits for the rest of the sentence."""
 
     async def feed(self, mulaw: bytes) -> None:
-        self._pre_roll.append(mulaw)
+        self._pre_roll += mulaw
+        del self._pre_roll[:-_PRE_ROLL]
         if self._said:
             self._said.append(mulaw)
-        if self._upsample is None or self._heard_ms >= LONGEST_MS:
+        if self._upsample is None or self._heard_ms >= LONGEST_MS or self._closed:
             return
         self._waiting += mulaw
-        while len(self._waiting) >= _CHUNK:
+        while len(self._waiting) >= _CHUNK and not self._closed:
             self._decode(self._upsample)
             # A burst of frames must not hold up the other calls.
             await asyncio.sleep(0)
 
     async def begin(self) -> None:
-        if self._upsample is not None:
+        if self._upsample is not None or self._closed:
             return
         if self._giving_up is not None:
             # The caller goes on after a pause: the words so far come with the rest of the sentence.
             self._answer("")
         else:
-            self._said = list(self._pre_roll)
+            self._said = [bytes(self._pre_roll)]
         self._start()
-        self._waiting = b"".join(self._pre_roll)
+        self._waiting = bytes(self._pre_roll)
 
     def _start(self) -> None:
         self._upsample = Upsampler()
@@ -150,11 +178,15 @@ class OfflineTranscriber:
         length_ms = self._heard_ms + duration_ms(self._waiting)
         text = await self._end(self._upsample)
         said = b"".join(self._said)[: bytes_of(LONGEST_MS)]
+        if self._closed:
+            return
         if not text and duration_ms(said) > length_ms:
             # One sentence, cut in two by a pause.
             self._start()
             self._waiting = said
             text = await self._end(self._upsample)
+            if self._closed:
+                return
         if text or not offline_hearing.is_speech(_text(self._free), length_ms):
             self._said = []
             self._answer(text)
@@ -163,9 +195,11 @@ class OfflineTranscriber:
 
     async def _end(self, upsample: Upsampler) -> str:
         """Decode what waits and end the utterance: its sentence, or nothing."""
-        while self._waiting:
+        while self._waiting and not self._closed:
             self._decode(upsample)
             await asyncio.sleep(0)
+        if self._closed:
+            return ""
         self._stop()
         return offline_hearing.judge(self._language, _text(self._grammar), _text(self._free))
 
@@ -191,6 +225,9 @@ class OfflineTranscriber:
             self._giving_up = None
         if self._upsample is not None:
             self._stop()
+        if not self._closed:
+            self._closed = True
+            _shelf.put(self._language, (self._grammar, self._free))
 
 
 async def open_transcriber(profile: AgentProfile, listener: Listener, failure: Failure) -> OfflineTranscriber:
@@ -202,4 +239,4 @@ async def open_transcriber(profile: AgentProfile, listener: Listener, failure: F
         )
     except (ScenarioError, InvalidId, UnknownWord) as error:
         raise CannotServe(f"scenario {profile.scenario!r}: {error}") from error
-    return OfflineTranscriber(language, await asyncio.to_thread(_decoders, language), listener)
+    return OfflineTranscriber(language, await _shelf.take(language), listener)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
+from threading import Lock
 
 import numpy as np
 import structlog
@@ -19,6 +20,8 @@ from services.stt.providers.offline_words import NOISES
 from shared import phrases, scenario
 
 log = structlog.get_logger()
+
+_making = Lock()
 
 _BIGRAMS = "\\2-grams:"
 _UNIGRAM = re.compile(r"^(?P<probability>-[\d.]+)\s+(?P<word>\S+)", re.MULTILINE)
@@ -156,12 +159,18 @@ def _unlikely(unigram: re.Match[str]) -> str:
     return f"{min(float(unigram['probability']), _UNLIKELY)} {unigram['word']}"
 
 
-@cache
 def load(name: str, stop_words: tuple[str, ...] = (), backchannels: tuple[str, ...] = ()) -> Language:
-    """The language of the scenario `name` and of an agent's interjections.
+    """The language of the scenario `name` and of an agent's interjections; made once, which takes a second.
 
     An interjection that cannot be pronounced is left out. Raises ScenarioError, InvalidId or UnknownWord.
     """
+    # Many calls ask at the same moment, each in a thread of its own: one of them makes it for all.
+    with _making:
+        return _make(name, stop_words, backchannels)
+
+
+@cache
+def _make(name: str, stop_words: tuple[str, ...], backchannels: tuple[str, ...]) -> Language:
     loaded = scenario.load(name)
     slots = {slot: [value.lower() for value in values] for slot, values in loaded.slots.items()}
     trees = [tree for several in loaded.trees().values() for tree in several]

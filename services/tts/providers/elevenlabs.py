@@ -6,6 +6,7 @@ accepts any key and any voice, and tells of a wrong one only after the first tex
 """
 
 import asyncio
+from functools import partial
 from urllib.parse import quote
 
 import aiohttp
@@ -18,6 +19,8 @@ from services.tts.provider import Failure, Listener
 from services.tts.providers.elevenlabs_socket import CLOSE_S, ElevenLabsSocket, Socket
 from services.tts.providers.elevenlabs_voice import ElevenLabsVoice
 from shared.agents import TtsProfile
+from shared.deadline import within
+from shared.provider_errors import Unavailable
 from shared.settings import Settings
 from shared.stage import CannotServe
 
@@ -25,7 +28,6 @@ log = structlog.get_logger()
 
 # "Sarah", one of the premade voices that every account has.
 DEFAULT_VOICE = "EXAVITQu4vr4xnSDxMaL"
-CONNECT_S = 2.5
 _HEARTBEAT_S = 15.0
 """Pings keep the way through NATs open and find a dead peer; ElevenLabs does not count them as activity."""
 _INACTIVITY_S = 180
@@ -41,13 +43,15 @@ class ElevenLabs:
         """Uses the key and the base URL."""
         self._key = settings.elevenlabs_api_key.get_secret_value()
         self._base_url = settings.elevenlabs_base_url
+        self._connect_s = settings.provider_connect_s
         # Reading the root certificates takes 20 ms: once a process, not once a call.
         self._tls = httpx.create_ssl_context()
 
     async def open_voice(self, profile: TtsProfile, listener: Listener, failure: Failure) -> ElevenLabsVoice:
         """The voice that `profile` names, its socket open. Raises CannotServe."""
         name = quote(profile.voice or DEFAULT_VOICE, safe="")
-        voice = ElevenLabsVoice(lambda: self._connect(name, profile.model), profile, listener, failure)
+        connect = partial(self._connect, name, profile.model)
+        voice = ElevenLabsVoice(connect, profile, listener, failure)
         starting = asyncio.create_task(voice.start())
         try:
             await self._check(name)
@@ -64,11 +68,11 @@ class ElevenLabs:
         async with httpx.AsyncClient(verify=self._tls) as client:
             sdk = AsyncElevenLabs(api_key=self._key, base_url=self._base_url, httpx_client=client)
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with within(self._connect_s):
                     await sdk.voices.get(voice, request_options={"max_retries": 0})
             except ApiError as error:
                 self._judge(voice, error)
-            except (httpx.HTTPError, TimeoutError) as error:
+            except (httpx.HTTPError, TimeoutError, ValueError) as error:
                 log.warning("elevenlabs_voice_not_checked", error=repr(error))
 
     def _judge(self, voice: str, error: ApiError) -> None:
@@ -87,7 +91,7 @@ class ElevenLabs:
         """Open a socket. Raises CannotServe."""
         http = aiohttp.ClientSession()
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with within(self._connect_s):
                 socket = await http.ws_connect(
                     f"{self._base_url.replace('http', 'ws', 1)}/v1/text-to-speech/{voice}/multi-stream-input",
                     params={
@@ -104,14 +108,18 @@ class ElevenLabs:
                 )
         except aiohttp.WSServerHandshakeError as error:
             await http.close()
+            if error.status not in _REFUSALS:
+                sentence = f"ElevenLabs refused a socket (HTTP {error.status}): see the account, and try again later"
+                raise Unavailable(sentence, f"status_{error.status}") from None
             raise CannotServe(
                 f"ElevenLabs refused a socket for the model {model!r} (HTTP {error.status}): "
                 "set tts.model of the agent to one that streams, and check ELEVENLABS_API_KEY"
             ) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             await http.close()
-            raise CannotServe(
-                f"ElevenLabs cannot be reached ({type(error).__name__}): check the network and ELEVENLABS_BASE_URL"
+            raise Unavailable(
+                f"ElevenLabs cannot be reached ({type(error).__name__}): check the network and ELEVENLABS_BASE_URL",
+                "timeout" if isinstance(error, TimeoutError) else "connection",
             ) from error
         except BaseException:
             await http.close()

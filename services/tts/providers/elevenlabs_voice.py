@@ -7,6 +7,7 @@ a context that was closed counts until its `isFinal`; `voice_settings` belong in
 
 import asyncio
 import base64
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from services.tts.cutting import Cutter
 from services.tts.provider import Failure, Listener, Piece
 from services.tts.providers.elevenlabs_socket import Socket
 from shared.agents import TtsProfile
+from shared.provider_errors import ProviderLost
 from shared.stage import CannotServe
 
 log = structlog.get_logger()
@@ -26,14 +28,16 @@ MAX_CONTEXTS = 5
 """ElevenLabs closes a socket that opens one more."""
 _SPEEDS = (0.7, 1.2)
 """What ElevenLabs accepts."""
-_PATIENCE_S = 5.0
-"""How long a caller waits for the first sound, or for the rest of a reply, before the voice counts as lost."""
 _IDLE = "input_timeout_exceeded"
 
 Connect = Callable[[], Awaitable[Socket]]
 
 
-class VoiceLost(Exception):
+_ERRORS = {"rate_limit_exceeded": "status_429", "internal_error": "status_500"}
+"""The vendor's names for what the metrics call so."""
+
+
+class VoiceLost(ProviderLost):
     """ElevenLabs does not speak any more; the message says why."""
 
 
@@ -54,14 +58,14 @@ class ElevenLabsVoice:
         profile: TtsProfile,
         listener: Listener,
         failure: Failure,
-        patience_s: float = _PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`start` opens the socket."""
+        """`start` opens the socket. `clock` in seconds."""
         self.model = profile.model
         self._connect = connect
         self._listener = listener
         self._failure = failure
-        self._patience_s = patience_s
+        self._clock = clock
         self._speed = min(max(profile.speed, _SPEEDS[0]), _SPEEDS[1])
         self._socket: Socket | None = None
         self._contexts: set[str] = set()
@@ -71,7 +75,6 @@ class ElevenLabsVoice:
         self._oldest = -1
         self._over = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._overdue: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Open the socket, or another one in its place. Raises CannotServe."""
@@ -96,7 +99,6 @@ class ElevenLabsVoice:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self._expect_nothing()
         if not self._over:
             self._over = True
             self._failure(error)
@@ -116,9 +118,6 @@ class ElevenLabsVoice:
                 await self._send(generation, text=text.strip() + " ")
         except (CannotServe, ConnectionError) as error:
             self._fail(error)
-        else:
-            if self._wanted(generation, reply):
-                self._expect_audio()
 
     def _wanted(self, generation: int, reply: _Reply) -> bool:
         return self._replies.get(generation) is reply
@@ -155,8 +154,6 @@ class ElevenLabsVoice:
             await self._send(generation, close_context=True)
         except ConnectionError as error:
             self._fail(error)
-        else:
-            self._expect_audio()
 
     async def _finish(self, generation: int, reply: _Reply) -> None:
         del self._replies[generation]
@@ -165,8 +162,6 @@ class ElevenLabsVoice:
     async def cancel(self, generation: int) -> None:
         self._oldest = max(self._oldest, generation)
         dropped = {old: self._replies.pop(old) for old in list(self._replies) if old < generation}
-        if dropped and not self._replies:
-            self._expect_nothing()
         for old, reply in dropped.items():
             if reply.open and not reply.ended:
                 try:
@@ -177,7 +172,6 @@ class ElevenLabsVoice:
 
     async def close(self) -> None:
         self._over = True
-        self._expect_nothing()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -185,16 +179,6 @@ class ElevenLabsVoice:
             await self._socket.close()
         if tasks:
             await asyncio.wait(tasks)
-
-    def _expect_audio(self) -> None:
-        self._expect_nothing()
-        lost = VoiceLost(f"ElevenLabs sent no audio for {self._patience_s} s")
-        self._overdue = asyncio.get_running_loop().call_later(self._patience_s, self._fail, lost)
-
-    def _expect_nothing(self) -> None:
-        if self._overdue is not None:
-            self._overdue.cancel()
-            self._overdue = None
 
     async def _receive(self, socket: Socket) -> None:
         async for message in socket.messages():
@@ -211,7 +195,8 @@ class ElevenLabsVoice:
         if message["error"] == _IDLE and not self._replies:
             log.debug("elevenlabs_idle")
         else:
-            raise VoiceLost(f"ElevenLabs: {message['error']}: {message.get('message')}")
+            reason = _ERRORS.get(str(message["error"]), "connection")
+            raise VoiceLost(f"ElevenLabs: {message['error']}: {message.get('message')}", reason)
 
     async def _on_final(self, socket: Socket, context: str) -> None:
         if socket is not self._socket:
@@ -221,7 +206,6 @@ class ElevenLabsVoice:
         reply = self._replies.get(generation)
         if reply is None:
             return
-        self._expect_nothing()
         reply.open = False
         if reply.ended:
             await self._finish(generation, reply)
@@ -232,13 +216,9 @@ class ElevenLabsVoice:
         reply = self._replies.get(generation)
         if reply is None:
             return
-        if reply.ended:
-            self._expect_audio()
-        else:
-            self._expect_nothing()
         if times := message.get("alignment") or message.get("normalizedAlignment"):
             reply.cutter.captions.align(times["chars"], times["charStartTimesMs"], times["charDurationsMs"])
-        for part in reply.cutter.feed(base64.b64decode(message["audio"])):
+        for part in reply.cutter.feed(base64.b64decode(message["audio"]), self._clock()):
             if generation not in self._replies or self._over:
                 return
             await self._listener(Piece(generation, part.mulaw, part.text))

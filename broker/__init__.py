@@ -1,0 +1,1 @@
+"""The broker's own configuration: its users, and what makes their passwords."""

@@ -1,0 +1,23 @@
+"""The users of `nats.conf` and their passwords."""
+
+import secrets
+from pathlib import Path
+
+CONFIG = Path(__file__).parent / "nats.conf"
+USERS = ("gateway", "stt", "llm", "tts", "speech", "operator")
+
+
+def variable(user: str) -> str:
+    """The environment variable of nats-server that holds the user's password."""
+    return f"NATS_PASSWORD_{user.upper()}"
+
+
+def new_passwords() -> dict[str, str]:
+    """A password for each user."""
+    # nats-server reads a variable as a value of its configuration: digits in front would make it a number.
+    return {user: "p" + secrets.token_hex(20) for user in USERS}
+
+
+def environment(passwords: dict[str, str]) -> dict[str, str]:
+    """What nats-server needs in its environment to read `nats.conf`."""
+    return {variable(user): password for user, password in passwords.items()}
