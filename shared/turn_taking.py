@@ -33,6 +33,10 @@ class BargeInProfile(_Part):
     protect_greeting: bool = False
     """The greeting is spoken to its end."""
 
+    def length_after(self, ms: int) -> int | None:
+        """The next length of the caller's voice, in ms, that means something once it has lasted `ms`."""
+        return min((length for length in (self.min_speech_ms, self.confirm_ms) if length > ms), default=None)
+
 
 class SilenceProfile(_Part):
     """What the agent does when the caller says nothing."""

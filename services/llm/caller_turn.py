@@ -52,6 +52,8 @@ class Utterance:
     """The provider says so."""
     sustained: bool = False
     """It lasted long enough to pause a reply, and has not done so yet."""
+    voice_ms: int = 0
+    """So much of it is known to be the caller's voice."""
 
     @property
     def text(self) -> str:
@@ -62,6 +64,15 @@ class Utterance:
     def void(self) -> bool:
         """A cough: it is over and no words were in it."""
         return self.complete and self.ended_at is not None and not wording.has_content(self.text)
+
+    @property
+    def lasted_ms(self) -> float:
+        """How long it is known to have lasted. As long as no end was told it may be over: only voice counts then."""
+        if self.ended_at is None:
+            return self.voice_ms
+        if self.ended_ms is None or self.began_ms is None:
+            return (self.ended_at - self.began_at) * 1000
+        return self.ended_ms - self.began_ms
 
     def until_ms(self, now: float) -> int:
         """Where it ended on the caller's timeline, or has come to."""
@@ -77,8 +88,9 @@ class Utterance:
 
     def hear(self, event: SpeechEvent, now: float) -> None:
         """More became known."""
-        if isinstance(event, SpeechSustained):
-            self.sustained = self.behind_ms is None
+        if isinstance(event, SpeechSustained) and self.behind_ms is None:
+            self.sustained = self.sustained or not self.voice_ms
+            self.voice_ms = event.speech_ms
         elif isinstance(event, SpeechPartial) and not self.complete and self.behind_ms is None:
             self.stable, self.likely_over = event.text == self.partial, event.likely_over
             self.partial = event.text

@@ -157,9 +157,8 @@ class Turns:
             yield reply.paused_at + profile.resume_ms / 1000, self._resume
         if reply.protected or not profile.enabled:
             return
-        confirmed_at = _NOW if self._keys else barge_in.confirmed_at(self._relevant, profile, audible=reply.audible)
-        if confirmed_at is not None:
-            yield confirmed_at, self._interrupt
+        if self._keys or barge_in.confirms(self._relevant, profile, audible=reply.audible):
+            yield _NOW, self._interrupt
         paused = reply.paused_at is not None or reply.alarms >= _FALSE_ALARMS
         if not paused and barge_in.alarms(self.caller.utterances, profile):
             yield _NOW, self._pause

@@ -150,15 +150,15 @@ class SttSession:
             at = self._arrivals.before(end_ms)
             self._send(self._utterances.suspect(echo=self._echo.possible(at, at)))
         voice = self._voice
-        if voice.own and voice.sustained:
+        min_ms = self._turns.profile.barge_in.length_after(voice.sustained_ms)
+        if voice.own and min_ms is None:
             return
         voice.add(begin_ms, end_ms)
-        min_ms = self._turns.profile.barge_in.min_speech_ms
         if (stretch := voice.due(min_ms)) is not None:
             voice.judge(echo=self._is_echo(*stretch))
             self._send(self._utterances.suspect(echo=voice.suspect))
-        if not voice.sustained and voice.long_enough(min_ms):
-            voice.sustained = True
+        if min_ms is not None and voice.long_enough(min_ms):
+            voice.sustained_ms = voice.own_ms
             at = self._arrivals.before(end_ms)
             self._send([SpeechSustained(utterance=utterance, t_ms=end_ms, speech_ms=voice.own_ms, reached_at=at)])
 

@@ -20,8 +20,8 @@ class Voice:
     def __init__(self, utterance: int) -> None:
         """Nothing of it was heard yet."""
         self.utterance = utterance
-        self.sustained = False
-        """It has lasted long enough, and that was told."""
+        self.sustained_ms = 0
+        """It has lasted so long, and that was told."""
         self.own = False
         """There is so much of the caller's voice that no echo can make the utterance void any more."""
         self._windows: list[tuple[int, int]] = []
@@ -56,15 +56,15 @@ class Voice:
         """Whether the caller's voice has lasted `min_ms`, as it was judged last."""
         return self.own_ms >= min_ms and not self._last_was_echo
 
-    def due(self, min_ms: int) -> tuple[int, int] | None:
+    def due(self, min_ms: int | None) -> tuple[int, int] | None:
         """The stretch (from, to) in ms that is to be judged now; None: nothing depends on it yet.
 
-        `min_ms`: what `long_enough` will be asked with.
+        `min_ms`: what `long_enough` will be asked with, None for not at all.
         """
         unjudged_ms = self._heard_ms - self._judged_ms
         if self.own or not unjudged_ms:
             return None
-        decides = not self.sustained and self.own_ms >= min_ms
+        decides = min_ms is not None and self.own_ms >= min_ms
         if not decides and (unjudged_ms < _EVERY_MS or self._heard_ms < _FIRST_MS):
             return None
         end_ms = self._windows[-1][1]

@@ -34,7 +34,7 @@ class SpeechStarted(Message):
 
 
 class SpeechSustained(Message):
-    """The caller's voice has lasted `turns.barge_in.min_speech_ms`; once for an utterance that is long enough.
+    """The caller's voice has lasted `turns.barge_in.min_speech_ms`, and again when it has lasted `confirm_ms`.
 
     The agent's own voice, coming back as echo, does not count.
     """

@@ -43,7 +43,8 @@ async def test_an_utterance_is_told_in_order(booth: Booth) -> None:
     await booth.feed(silence(400))
     words = (Word(text="what", start_ms=520, end_ms=640, confidence=0.9),)
     await booth.understand(Hypothesis("what are your opening hours", True, True, 0.8, words))
-    assert booth.told == [("started", 1), ("sustained", 1), ("partial", 1), ("stopped", 1), ("final", 1)]
+    kinds = ["started", "sustained", "sustained", "partial", "stopped", "final"]
+    assert booth.told == [(kind, 1) for kind in kinds]
     final = await booth.heard.wait_for(SpeechFinal)
     assert (final.text, final.complete, final.confidence) == ("what are your opening hours", True, 0.8)
     assert final.words == words
@@ -61,14 +62,15 @@ async def test_the_times_are_those_of_the_sound(booth: Booth) -> None:
     assert 0 < stopped.t_ms / 1000 - (stopped.ended_at - 1000) <= 0.021
 
 
-async def test_a_voice_that_lasts_is_told_once_and_at_once(booth: Booth) -> None:
+async def test_a_voice_that_lasts_is_told_at_once_at_each_length_that_means_something(booth: Booth) -> None:
     await booth.feed(silence(500) + SPEECH + silence(400))
     started, sustained = await booth.heard.wait_for(SpeechStarted), await booth.heard.wait_for(SpeechSustained)
     assert (sustained.utterance, sustained.speech_ms) == (1, 256)
     assert 256 <= sustained.t_ms - started.t_ms <= 256 + 96
     # Sent before the next window of 32 ms was complete.
     assert 0 <= sustained.at - sustained.reached_at < 0.032
-    assert [kind for kind, _ in booth.told] == ["started", "sustained", "stopped"]
+    assert (await booth.heard.wait_for(SpeechSustained, 2)).speech_ms == 512
+    assert [kind for kind, _ in booth.told] == ["started", "sustained", "sustained", "stopped"]
 
 
 async def test_a_short_sound_is_not_sustained(booth: Booth) -> None:
@@ -152,7 +154,8 @@ async def test_the_line_of_another_gateway_begins_anew(booth: Booth) -> None:
     booth.line = CallChannel(booth.bus, CALL, "gateway", 2)
     booth.seq, booth.at_ms = 0, 0
     await booth.feed(silence(500) + SPEECH + silence(400))
-    assert booth.told == [(kind, number) for number in (1, 2) for kind in ("started", "sustained", "stopped")]
+    kinds = ("started", "sustained", "sustained", "stopped")
+    assert booth.told == [(kind, number) for number in (1, 2) for kind in kinds]
     assert abs((await booth.heard.wait_for(SpeechStarted, 2)).t_ms - 500) <= 80
 
 
@@ -182,11 +185,11 @@ async def test_a_silence_that_only_the_provider_notices_ends_the_utterance(booth
     stopped = await booth.heard.wait_for(SpeechStopped)
     assert stopped.t_ms == noticed_ms
     assert 0 < stopped.t_ms / 1000 - (stopped.ended_at - 1000) <= 0.021
-    assert [kind for kind, _ in booth.told] == ["started", "sustained", "stopped", "final"]
+    assert [kind for kind, _ in booth.told] == ["started", "sustained", "sustained", "stopped", "final"]
     await booth.feed(silence(400))
     # The VAD's own stop asks for nothing and tells nothing.
     assert booth.transcriber.marks == ["begin"]
-    assert len(booth.told) == 4
+    assert len(booth.told) == 5
     await booth.feed(SPEECH + silence(400))
     await booth.understand(Hypothesis("your hours", True, True))
     assert booth.transcriber.marks == ["begin", "begin", "finish"]
@@ -222,7 +225,7 @@ async def test_a_slow_provider_loses_the_oldest_audio_and_no_speech_event(booth:
     booth.transcriber.may_feed.clear()
     audio = silence(2000) + SPEECH + silence(2600)
     await booth.feed(audio)
-    assert booth.told == [("started", 1), ("sustained", 1), ("stopped", 1)]
+    assert booth.told == [("started", 1), ("sustained", 1), ("sustained", 1), ("stopped", 1)]
     booth.transcriber.may_feed.set()
     await booth.settle()
     assert booth.transcriber.marks == ["begin", "finish"]

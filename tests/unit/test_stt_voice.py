@@ -15,19 +15,20 @@ def listen(echoes: str, min_ms: int = MIN_MS, windows: int = 60) -> tuple[Voice,
     judged: list[int] = []
     for index in range(windows):
         voice.add(index * WINDOW, (index + 1) * WINDOW)
-        if voice.due(min_ms) is not None:
+        next_ms = None if voice.sustained_ms else min_ms
+        if voice.due(next_ms) is not None:
             echo = echoes[min(len(judged), len(echoes) - 1)] == "e"
             judged.append((index + 1) * WINDOW)
             voice.judge(echo=echo)
-        if voice.long_enough(min_ms):
-            voice.sustained = True
+        if next_ms is not None and voice.long_enough(next_ms):
+            voice.sustained_ms = voice.own_ms
     return voice, judged
 
 
 def test_the_callers_voice_is_sustained_after_exactly_so_much() -> None:
     for windows in range(1, 20):
         voice, _ = listen("c", windows=windows)
-        assert voice.sustained == (windows * WINDOW >= MIN_MS)
+        assert bool(voice.sustained_ms) == (windows * WINDOW >= MIN_MS)
 
 
 def test_pauses_between_the_windows_do_not_count() -> None:
@@ -40,7 +41,7 @@ def test_pauses_between_the_windows_do_not_count() -> None:
 @pytest.mark.parametrize("min_ms", [64, 250, 1000])
 def test_echo_is_never_sustained_however_long_it_is(min_ms: int) -> None:
     voice, judged = listen("e", min_ms)
-    assert not voice.sustained
+    assert not voice.sustained_ms
     assert not voice.own
     assert voice.suspect
     assert voice.certainly_echo
@@ -56,14 +57,14 @@ def test_it_is_judged_every_tenth_of_a_second_until_the_caller_is_known() -> Non
 
 def test_one_judgement_that_misses_the_echo_is_not_the_caller() -> None:
     voice, _ = listen("eeecee", windows=25)
-    assert not voice.sustained
+    assert not voice.sustained_ms
     assert voice.certainly_echo
 
 
 def test_a_caller_over_the_echo_is_sustained_as_if_there_were_none() -> None:
     # Echo up to 640 ms, then the caller: the newest windows of an echo are not held against him.
     voice, _ = listen("eeeeeec", windows=(640 + 256) // WINDOW)
-    assert voice.sustained
+    assert voice.sustained_ms >= MIN_MS
     assert voice.own
     assert not voice.suspect
 

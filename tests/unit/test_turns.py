@@ -31,8 +31,8 @@ def started(ms: int, utterance: int = 1, epoch: int = 1) -> Heard:
     return ms, SpeechStarted(utterance=utterance, t_ms=ms, began_at=at(ms), epoch=epoch)
 
 
-def sustained(ms: int, utterance: int = 1) -> Heard:
-    return ms, SpeechSustained(utterance=utterance, t_ms=ms, speech_ms=250, reached_at=at(ms))
+def sustained(ms: int, utterance: int = 1, *, speech_ms: int = 250) -> Heard:
+    return ms, SpeechSustained(utterance=utterance, t_ms=ms, speech_ms=speech_ms, reached_at=at(ms), epoch=1)
 
 
 def partial(ms: int, text: str, utterance: int = 1, epoch: int = 1, *, likely_over: bool = False) -> Heard:
@@ -45,8 +45,8 @@ def final(
     return ms, SpeechFinal(utterance=utterance, text=text, complete=complete, epoch=epoch, turn_over=turn_over)
 
 
-def stopped(ms: int, utterance: int = 1, *, ended_ms: int, epoch: int = 1) -> Heard:
-    return ms, SpeechStopped(utterance=utterance, t_ms=ended_ms, ended_at=at(ended_ms), epoch=epoch)
+def stopped(ms: int, utterance: int = 1, *, ended_ms: int, late_ms: int = 0, epoch: int = 1) -> Heard:
+    return ms, SpeechStopped(utterance=utterance, t_ms=ended_ms, ended_at=at(ended_ms + late_ms), epoch=epoch)
 
 
 def playback(ms: int, generation: int, state: str) -> Heard:
@@ -315,12 +315,31 @@ INTERRUPTIONS: dict[str, tuple[list[Heard], list[Done]]] = {
         [(800, "!"), (1300, "where are you")],
     ),
     "one word confirms when the speech lasts": (
-        [started(0), sustained(260), partial(450, "monday"), stopped(1200, ended_ms=1000), final(1250, "monday")],
-        [(260, "pause"), (750, "!"), (1500, "monday")],
+        [
+            started(0),
+            sustained(260),
+            partial(450, "monday"),
+            sustained(620, speech_ms=512),
+            stopped(1200, ended_ms=1000),
+            final(1250, "monday"),
+        ],
+        [(260, "pause"), (620, "!"), (1500, "monday")],
     ),
-    "one word in a cough does not, though its end is not known at once": (
-        [started(0), sustained(260), partial(400, "for"), stopped(580, ended_ms=350), final(600, "")],
-        [(260, "pause"), (600, "resume")],
+    "or when it turns out to have lasted": (
+        [started(0), sustained(260), partial(450, "monday"), stopped(1200, ended_ms=900), final(1250, "monday")],
+        [(260, "pause"), (1200, "!"), (1400, "monday")],
+    ),
+    "one word in a hum does not, however late its end is told": (
+        [started(0), sustained(260), partial(400, "no"), stopped(1100, ended_ms=480), final(1150, "")],
+        [(260, "pause"), (1150, "resume")],
+    ),
+    "nor does it when its end arrives late: what counts is the caller's time": (
+        [started(0), sustained(260), partial(400, "no"), stopped(1100, ended_ms=480, late_ms=200), final(1150, "")],
+        [(260, "pause"), (1150, "resume")],
+    ),
+    "a voice that lasts pauses the reply once": (
+        [started(0), sustained(260), sustained(600, speech_ms=512), stopped(1200, ended_ms=980), final(1600, "")],
+        [(260, "pause"), (1460, "resume")],
     ),
     "a stop word pauses, and is enough when it is sure": (
         [started(0), partial(200, "stop"), partial(450, "stop"), stopped(624, ended_ms=400), final(700, "stop")],
