@@ -149,6 +149,11 @@ def _patterns(scenario: Scenario) -> list[tuple[Intent, re.Pattern[str], list[st
     return compiled
 
 
+def names() -> list[str]:
+    """The scenarios that can be loaded."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
 @cache
 def load(name: str) -> Scenario:
     """The scenario `scenarios/<name>.yaml`. Raises ScenarioError or InvalidId."""

@@ -33,6 +33,8 @@ class SttStage:
         self._answer_s = settings.provider_answer_s
         self._breakers = breakers or Breakers(settings)
         self._vad = VadBatcher(Silero(), _soon)
+        if self._default == "offline":
+            offline.prepare()
         self._providers: dict[str, Open] = {"offline": offline.open_transcriber}
         if settings.deepgram_api_key.get_secret_value():
             # Its SDK takes a fifth of a second and some 40 MB: not in a process that listens offline.

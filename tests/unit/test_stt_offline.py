@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.stt.provider import Hypothesis
 from services.stt.providers import offline, offline_language
@@ -44,6 +45,23 @@ async def test_a_word_without_pronunciation_is_named(folder: Path) -> None:
 
 async def test_a_missing_scenario_is_named(folder: Path) -> None:
     assert "nowhere.yaml" in await refusal("nowhere")
+
+
+async def test_a_call_of_a_prepared_scenario_does_not_wait_for_its_language(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "early.yaml").write_text(SCENARIO.format(name="early", phrase="the early bird"))
+    (folder / "unheard.yaml").write_text(SCENARIO.format(name="unheard", phrase="give me a zzyzxq please"))
+    with structlog.testing.capture_logs() as logs:
+        offline.prepare()
+    assert [line["scenario"] for line in logs if line["event"] == "scenario_unusable"] == ["unheard"]
+
+    def make(*_: object) -> str:
+        raise AssertionError("the language is made anew")
+
+    monkeypatch.setattr(offline_language, "_trigrams", make)
+    profile = AgentProfile(name="test", scenario="early")
+    await (await offline.open_transcriber(profile, lambda _: None, lambda _: None)).close()
 
 
 def test_the_language_covers_the_sentences_of_the_scenario_and_no_others() -> None:

@@ -7,6 +7,7 @@ import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import structlog
 from pocketsphinx import Config, Decoder
 
 from services.stt.provider import Failure, Hypothesis, Listener
@@ -15,11 +16,15 @@ from services.stt.providers.offline_audio import LONGEST_MS, Upsampler
 from services.stt.providers.offline_hearing import Interims
 from services.stt.providers.offline_language import Language
 from services.stt.providers.offline_words import MODEL, NOISES, UnknownWord
+from shared import scenario
 from shared.agents import AgentProfile
 from shared.audio import SILENCE, bytes_of, duration_ms
 from shared.ids import InvalidId
 from shared.scenario import ScenarioError
 from shared.stage import CannotServe
+from shared.turn_taking import BargeInProfile
+
+log = structlog.get_logger()
 
 _PRE_ROLL = bytes_of(300)
 """The VAD tells of an utterance some 100 ms after its first sound, which may be a soft one."""
@@ -228,6 +233,17 @@ class OfflineTranscriber:
         if not self._closed:
             self._closed = True
             _shelf.put(self._language, (self._grammar, self._free))
+
+
+def prepare() -> None:
+    """Make the language of each scenario, for an agent with the usual interjections: some seconds on a busy machine,
+    for which the first call would have to wait otherwise."""
+    usual = BargeInProfile()
+    for name in scenario.names():
+        try:
+            offline_language.load(name, usual.stop_words, usual.backchannels)
+        except (ScenarioError, InvalidId, UnknownWord) as error:
+            log.warning("scenario_unusable", scenario=name, reason=str(error))
 
 
 async def open_transcriber(profile: AgentProfile, listener: Listener, failure: Failure) -> OfflineTranscriber:
