@@ -18,6 +18,10 @@ SILENCE = b"\xff"
 Pcm = npt.NDArray[np.int16]
 
 
+_FAINT_PEAK = 56
+"""-55 dBFS."""
+
+
 class BadAudio(ValueError):
     """The file holds no audio that can be read."""
 
@@ -35,6 +39,15 @@ def bytes_of(ms: float) -> int:
 def decode(mulaw: bytes) -> Pcm:
     """μ-law → signed 16-bit samples at 8 kHz."""
     return np.frombuffer(audioop.ulaw2lin(mulaw, 2), dtype=np.int16)
+
+
+_FAINT = bytes(code for code in range(256) if abs(int(decode(bytes([code]))[0])) <= _FAINT_PEAK)
+"""The μ-law codes of which faint sound is made."""
+
+
+def is_faint(mulaw: bytes) -> bool:
+    """Whether no sample is above -55 dBFS: nobody speaks so softly."""
+    return not mulaw.translate(None, _FAINT)
 
 
 def encode(pcm: Pcm, rate: int = RATE) -> bytes:

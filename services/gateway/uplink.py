@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from services.gateway.joining import Joining
+from services.gateway.joining import LONG_MS, Joining
 from services.gateway.recent import Frame, Recent
 from services.gateway.utterances import UNSURE_MS, Utterances
 from shared import messages
@@ -18,12 +18,8 @@ from shared.metrics import AUDIO_FRAMES
 
 log = structlog.get_logger()
 
-JOINED_MS = 40
-"""So much audio makes a message: two of Twilio's frames."""
-HELD_JOINED_MS = 200
-"""The same for audio that waits for its worker anyway."""
-LATE_S = 0.03
-"""A frame waits so long for the next one."""
+LATE_MS = 10
+"""What is missing to a message may come so much late."""
 _BATCH = 50
 """Messages sent in one go: others get their turn after that."""
 _KEYS_KEPT = 32
@@ -88,7 +84,7 @@ class Uplink:
             await self._sending
 
     def carry(self, timestamp_ms: int, mulaw: bytes) -> None:
-        """The caller's next frame: it is sent with the one that follows, or after 30 ms without it."""
+        """The caller's next frame: it is sent with those that follow, or without them if they are late."""
         if self._closed or not mulaw:
             return
         joining = self._joining
@@ -98,11 +94,12 @@ class Uplink:
         began_at = self._now() - joining.ends_ms / 1000
         if began_at < self.opened_at or (self._seq == 0 and len(joining) == 1):
             self.opened_at = began_at
-        if joining.length_ms >= (HELD_JOINED_MS if self._held else JOINED_MS):
+        wanted_ms = LONG_MS if self._held else joining.wanted_ms
+        if joining.length_ms >= wanted_ms:
             self._join()
         elif len(joining) == 1:
             seq = self._seq
-            self._later(LATE_S, lambda: self._join_late(seq))
+            self._later((wanted_ms - joining.length_ms + LATE_MS) / 1000, lambda: self._join_late(seq))
 
     def _join_late(self, seq: int) -> None:
         if seq == self._seq and not self._held:

@@ -1,0 +1,46 @@
+"""How long the messages are that the caller's frames become."""
+
+import pytest
+
+from services.gateway.joining import JOINED_MS, LONG_MS, Joining
+from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE, is_faint
+
+SOUND, QUIET = b"\x10" * FRAME_BYTES, SILENCE * FRAME_BYTES
+
+
+def lengths(line: str) -> list[tuple[int, int]]:
+    """(end, length) in ms of the messages that a caller's frames become: s is a sound, q none."""
+    joining, made = Joining(), []
+    for index, kind in enumerate(line):
+        joining.add(index * FRAME_MS, SOUND if kind == "s" else QUIET)
+        if joining.length_ms >= joining.wanted_ms:
+            made.append((joining.ends_ms, joining.length_ms))
+            joining.take()
+    return made
+
+
+def test_a_caller_who_speaks_is_sent_in_short_messages() -> None:
+    assert lengths("s" * 8) == [(40, 40), (80, 40), (120, 40), (160, 40)]
+
+
+def test_the_second_after_a_sound_too() -> None:
+    assert {length for _, length in lengths("s" + "q" * 49)} == {JOINED_MS}
+
+
+def test_a_silence_is_sent_in_long_ones() -> None:
+    assert lengths("q" * 80)[-3:] == [(1200, LONG_MS), (1400, LONG_MS), (1600, LONG_MS)]
+
+
+@pytest.mark.parametrize("held", range(1, 10))
+def test_a_sound_after_a_silence_does_not_wait(held: int) -> None:
+    messages = lengths("q" * (60 + held) + "sss")
+    assert messages[-2:] == [(1220 + 20 * held, 20 + 20 * held), (1260 + 20 * held, JOINED_MS)]
+
+
+def test_faint_is_what_nobody_can_hear() -> None:
+    assert is_faint(QUIET)
+    assert is_faint(b"")
+    assert not is_faint(QUIET + b"\x10")
+    # 56 of 32768 is -55 dBFS; the step above it is 64.
+    assert is_faint(b"\xf8\x78")
+    assert not is_faint(b"\xf7")
