@@ -12,6 +12,7 @@ from simulator.bench.cost import CALLERS, STANDINS, Look
 from simulator.bench.crowd import Crowd, Wanted
 from simulator.bench.result import Beyond, LevelResult, LoadSide, slowest, wrongs
 from simulator.bench.site import Setting, Site, opened
+from simulator.bench.speed import Speed, measured
 from simulator.bench.told import Told
 from simulator.bench.turn import CallResult, Turn
 from simulator.bench.watch import Lags, Metronome, look, within
@@ -36,6 +37,7 @@ class Window:
     """Of the callers' clock."""
     lag_ms: dict[str, tuple[float, float]] = field(default_factory=dict)
     """p50 and p99, by service."""
+    calibration_s: float = 0.0
 
     @property
     def first(self) -> Look:
@@ -98,6 +100,7 @@ def summed_up(
         memory=cost.memory_per_call(window.idle, last, len(connected)),
         course=window.course,
         lag_ms=window.lag_ms,
+        calibration_s=window.calibration_s,
         messages_s=(last.messages - first.messages) / window.seconds if window.seconds > 0 else 0.0,
         load=window.load,
         beyond=beyond,
@@ -107,25 +110,30 @@ def summed_up(
 
 async def run(wanted: Wanted, setting: Setting, progress: Callable[[str], None]) -> LevelResult:
     """Start a system, hold the calls, stop it. Raises ProcessFailed."""
-    async with opened(setting, wanted.calls, wanted.extra, progress) as site, _listening(site) as (lags, metronome):
+    async with (
+        opened(setting, wanted.calls, wanted.extra, progress) as site,
+        _listening(site) as (lags, metronome, speed),
+    ):
         crowd = Crowd(site, wanted)
         try:
             await crowd.warm_up()
             window, beyond = await _held(wanted, setting, site, crowd, progress)
             window.lag_ms = lags.spread(window.first.at, window.last.at)
             window.late_ms = within(metronome.late, window.first.at, window.last.at)
+            window.calibration_s = speed.between(window.first.at, window.last.at)
             return summed_up(wanted.calls, await crowd.leave(), site.told, window, beyond)
         finally:
             crowd.abandon()
 
 
 @asynccontextmanager
-async def _listening(site: Site) -> AsyncIterator[tuple[Lags, Metronome]]:
+async def _listening(site: Site) -> AsyncIterator[tuple[Lags, Metronome, Speed]]:
     lags, metronome = Lags(), Metronome()
     await lags.listen(site.bus)
     ticking = asyncio.create_task(metronome.run())
     try:
-        yield lags, metronome
+        async with measured(site.cores) as speed:
+            yield lags, metronome, speed
     finally:
         ticking.cancel()
 

@@ -77,6 +77,8 @@ class LevelResult:
     """Memory of the whole system at the beginning of the window, in its middle and at its end."""
     lag_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """How late the event loops ran, by service."""
+    calibration_s: float = 0.0
+    """CPU seconds of a calibration (simulator/bench/speed.py) on the system's core meanwhile; 0: not measured."""
     messages_s: float = 0.0
     load: LoadSide = LoadSide(0.0, 0.0, 0.0, 0.0)
     beyond: Beyond | None = None

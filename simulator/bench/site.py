@@ -76,6 +76,8 @@ class Site:
     """The agent's first words."""
     told: Told
     """With the endpointing of the agent."""
+    cores: frozenset[int]
+    """Where the system runs; none: anywhere."""
 
 
 def without_speculation(agent: AgentProfile) -> dict[str, Any]:
@@ -106,7 +108,8 @@ async def opened(setting: Setting, calls: int, extra: int, progress: Callable[[s
             setup = Setup(http, Gateway(url, ring.auth_token, fallbacks=others), dialled, bus)
             told = replace(setting.told, endpointing_ms=float(agent.turns.endpointing_ms))
             try:
-                yield Site(ring, http, bus, setup, texts, tuple(normalize(agent.greeting).split()), told)
+                greeting = tuple(normalize(agent.greeting).split())
+                yield Site(ring, http, bus, setup, texts, greeting, told, setting.pins.system)
             finally:
                 await bus.close()
 

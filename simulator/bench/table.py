@@ -13,7 +13,13 @@ MAIN = (
     "CPU-s per call-minute", "MB per call", "messages/s", "load core", "load late ms p99",
 )  # fmt: skip
 COST = ("calls", *(f"CPU {name}" for name in SYSTEM), *(f"MB {name}" for name in SYSTEM))
-LAG = ("calls", *(f"lag ms p50 / p99 {name}" for name in SYSTEM if name != "nats"), "callers", "stand-ins")
+LAG = (
+    "calls",
+    *(f"lag ms p50 / p99 {name}" for name in SYSTEM if name != "nats"),
+    "callers",
+    "stand-ins",
+    "calibration s",
+)
 Rows = list[tuple[str, ...]]
 
 
@@ -47,7 +53,13 @@ def _cost_row(level: LevelResult) -> tuple[str, ...]:
 def _lag_row(level: LevelResult) -> tuple[str, ...]:
     pairs = [level.lag_ms.get(name) for name in SYSTEM if name != "nats"]
     lags = ("-" if pair is None else f"{pair[0]:.0f} / {pair[1]:.0f}" for pair in pairs)
-    return (str(level.calls), *lags, f"{level.load.callers:.0%}", f"{level.load.standins:.0%}")
+    return (
+        str(level.calls),
+        *lags,
+        f"{level.load.callers:.0%}",
+        f"{level.load.standins:.0%}",
+        f"{level.calibration_s:.2f}",
+    )
 
 
 def tables(levels: Sequence[LevelResult]) -> list[Rows]:
@@ -127,6 +139,7 @@ def machine(level: LevelResult) -> dict[str, object]:
         "mb_per_call": {**_rounded(level.memory, 3), "sum": round(total(level.memory), 3)},
         "mb_course": [round(megabytes, 1) for megabytes in level.course],
         "loop_lag_ms": {name: dict(zip(("p50", "p99"), pair, strict=True)) for name, pair in level.lag_ms.items()},
+        "calibration_s": round(level.calibration_s, 4),
         "messages_s": round(level.messages_s),
         "load_side": {
             "core": round(level.load.share, 3),

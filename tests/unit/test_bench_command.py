@@ -77,6 +77,7 @@ class Bench:
             gaps=0,
             refused=0,
             cost={"stt": 0.5},
+            calibration_s=2.0,
         )
 
 
@@ -84,7 +85,6 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     fake = Bench(capacity=70)
     monkeypatch.setattr("simulator.bench.level.run", fake.run)
-    monkeypatch.setattr("simulator.bench.guard.calibrate", lambda: 2.0)
     monkeypatch.setattr("simulator.bench.pins.usable", lambda: frozenset((0, 1)))
     monkeypatch.setattr("simulator.bench.pins.pinned", lambda cores: contextlib.nullcontext())
     return fake
@@ -136,5 +136,8 @@ async def test_the_guard_records_and_compares(tmp_path: Path, bench: Bench, caps
         args = parser().parse_args(["bench", "--guard", str(path), *argv])
         assert await args.run(args) == 0
         assert capsys.readouterr().out.startswith(told)
-    assert bench.tried == [10, 10]
+    bench.breaks_at = 5
+    assert await parser().parse_args(["bench", "--guard", str(path)]).run(args) == 0
+    assert capsys.readouterr().out.startswith("WARNING: the cost of a call was not measured: no core left")
+    assert bench.tried == [10, 10, 10]
     assert json.loads(path.read_text()) == {"ratio": 0.25, "cpu_s_per_call_minute": 0.5, "calibration_s": 2.0}

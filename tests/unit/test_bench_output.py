@@ -1,5 +1,6 @@
 """The benchmark's tables, picture, guard and cores."""
 
+import asyncio
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.agents import Directory
-from simulator.bench import guard, pins, table
+from simulator.bench import guard, pins, speed, table
 from simulator.bench.guard import Baseline
 from simulator.bench.pins import Pins, WrongPins
 from simulator.bench.plot import draw
@@ -98,17 +99,29 @@ def test_the_levels_are_drawn(tmp_path: Path, suffix: str) -> None:
 
 
 def test_the_guard_warns_above_thirteen_tenths() -> None:
-    recorded = guard.measured(0.5, [0.9, 1.1])
+    recorded = guard.measured(0.5, 1.0)
     assert recorded == Baseline(ratio=0.5, cpu_s_per_call_minute=0.5, calibration_s=1.0)
     # A machine of half the speed.
-    assert not guard.compared(guard.measured(1.0, [2.0]), recorded).startswith("WARNING")
-    assert not guard.compared(guard.measured(0.649, [1.0]), recorded).startswith("WARNING")
-    assert guard.compared(guard.measured(0.651, [1.0]), recorded).startswith("WARNING")
+    assert not guard.compared(guard.measured(1.0, 2.0), recorded).startswith("WARNING")
+    assert not guard.compared(guard.measured(0.649, 1.0), recorded).startswith("WARNING")
+    assert guard.compared(guard.measured(0.651, 1.0), recorded).startswith("WARNING")
     assert Baseline.model_validate(guard.written(recorded)) == recorded
 
 
-def test_the_calibration_takes_time() -> None:
-    assert guard.calibrate(rounds=100) > 0
+def test_a_level_that_cost_nothing_is_no_baseline() -> None:
+    for cost, calibration_s in ((0.0, 1.0), (0.5, 0.0)):
+        with pytest.raises(ValueError, match="greater than 0"):
+            guard.measured(cost, calibration_s)
+
+
+async def test_the_speed_of_the_machine_is_measured_meanwhile() -> None:
+    async with speed.measured(()) as seen:
+        while len(seen.seen) < 2:
+            await asyncio.sleep(0.01)
+    (first, calibration_s), (second, _) = seen.seen[:2]
+    assert calibration_s > 0
+    assert seen.between(first, first) == calibration_s
+    assert seen.between(second + 100, second + 200) == 0
 
 
 @pytest.mark.parametrize("text", ["system=0,load=1", "system=0+2,load=1", "load=3", "none"])
