@@ -18,6 +18,8 @@ class Look:
     rss_mb: Mapping[str, float]
     messages: int = 0
     """That came to the broker and that left it."""
+    traffic_mb: float = 0.0
+    """The same in MB."""
     core_busy_s: float = 0.0
     """Of all cores of the load side, whoever used them; 0 when the load side is not pinned."""
 

@@ -54,6 +54,10 @@ class Window:
         """How long it was open."""
         return self.last.at - self.first.at
 
+    def rate(self, count: Callable[[Look], float]) -> float:
+        """How much of what `count` tells there was in a second."""
+        return (count(self.last) - count(self.first)) / self.seconds if self.seconds > 0 else 0.0
+
     def has(self, turn: Turn) -> bool:
         """Whether the turn began while it was open."""
         return self.first.at <= turn.began <= self.last.at
@@ -101,7 +105,8 @@ def summed_up(
         course=window.course,
         lag_ms=window.lag_ms,
         calibration_s=window.calibration_s,
-        messages_s=(last.messages - first.messages) / window.seconds if window.seconds > 0 else 0.0,
+        messages_s=window.rate(lambda seen: seen.messages),
+        traffic_mb_s=window.rate(lambda seen: seen.traffic_mb),
         load=window.load,
         beyond=beyond,
         slowest=slowest(results, told, window.has),

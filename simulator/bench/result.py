@@ -80,6 +80,9 @@ class LevelResult:
     calibration_s: float = 0.0
     """CPU seconds of a calibration (simulator/bench/speed.py) on the system's core meanwhile; 0: not measured."""
     messages_s: float = 0.0
+    """To and from the broker in a second …"""
+    traffic_mb_s: float = 0.0
+    """… and in MB."""
     load: LoadSide = LoadSide(0.0, 0.0, 0.0, 0.0)
     beyond: Beyond | None = None
     slowest: tuple[str, ...] = ()

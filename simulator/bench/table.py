@@ -10,7 +10,7 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 """What the tables of a document stand between."""
 MAIN = (
     "calls", "answered", "right", "added ms p50 / p95 / p99", "to clear ms p50 / p95", "gaps", "refused",
-    "CPU-s per call-minute", "MB per call", "messages/s", "load core", "load late ms p99",
+    "CPU-s per call-minute", "MB per call", "messages/s", "MB/s", "load core", "load late ms p99",
 )  # fmt: skip
 COST = ("calls", *(f"CPU {name}" for name in SYSTEM), *(f"MB {name}" for name in SYSTEM))
 LAG = (
@@ -40,6 +40,7 @@ def main_row(level: LevelResult) -> tuple[str, ...]:
         f"{level.cost_sum:.2f}",
         f"{total(level.memory):.1f}",
         f"{level.messages_s:.0f}",
+        f"{level.traffic_mb_s:.1f}",
         f"{level.load.share:.0%}",
         f"{level.load.late_p99_ms:.0f}",
     )
@@ -141,6 +142,7 @@ def machine(level: LevelResult) -> dict[str, object]:
         "loop_lag_ms": {name: dict(zip(("p50", "p99"), pair, strict=True)) for name, pair in level.lag_ms.items()},
         "calibration_s": round(level.calibration_s, 4),
         "messages_s": round(level.messages_s),
+        "traffic_mb_s": round(level.traffic_mb_s, 2),
         "load_side": {
             "core": round(level.load.share, 3),
             "late_ms_p99": round(level.load.late_p99_ms, 1),

@@ -108,4 +108,5 @@ async def look(ring: Ring, http: aiohttp.ClientSession, load_cores: Collection[i
     at, busy = time.monotonic(), busy_s(load_cores)
     async with http.get(f"{ring.monitor_url}/varz") as response:
         told = await response.json()
-    return Look(at, cpu, rss, int(told["in_msgs"]) + int(told["out_msgs"]), busy)
+    messages, traffic = (int(told[f"in_{what}"]) + int(told[f"out_{what}"]) for what in ("msgs", "bytes"))
+    return Look(at, cpu, rss, messages, traffic / 1e6, busy)
