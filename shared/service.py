@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 import uvloop
 
-from shared import health, log, nats_bus
+from shared import health, heap, log, nats_bus
 from shared import settings as configuration
 from shared.breakers import Breakers
 from shared.metrics import CALLS, CAPACITY, LOOP_LAG, SHEDDING
@@ -91,6 +91,7 @@ async def _work(stage: Stage, settings: Settings, breakers: Breakers) -> None:
 
     stop_http = await health.serve(settings.host, settings.port, probe, OperatorKey(settings.api_key))
     await worker.start()
+    heap.settle()
     logger.info("worker_ready", stage=stage.name, worker=worker.worker, capacity=settings.max_calls)
     await stop.wait()
     logger.info("worker_draining", stage=stage.name, calls=worker.calls)

@@ -10,7 +10,7 @@ import uvloop
 from services.gateway.app import build
 from services.gateway.departure import Surroundings, leave
 from services.gateway.server import HttpServer, listen
-from shared import log
+from shared import heap, log
 from shared import settings as configuration
 from shared.agents import AgentsFile, AgentsFileError
 from shared.service import connect, process_id, stop_signal
@@ -28,6 +28,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     gateway = await build(bus, settings, process_id("gateway"))
     server = HttpServer(gateway.app, gateway.web_sockets, listener)
     serving = server.start()
+    heap.settle()
     logger.info("gateway_ready", port=server.port, gateway=gateway.switchboard.gateway)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
