@@ -69,11 +69,17 @@ class Arrivals:
 
         What the carrier sends comes 20 ms at a time: in a longer frame the gateway held the first of it back.
         """
-        for end_ms, at in self._frames:
-            if end_ms >= t_ms:
-                # What is older than the oldest frame came as much earlier.
-                return at - max(0, end_ms - FRAME_MS - t_ms) / 1000
-        return self._clock()
+        found: tuple[int, float] | None = None
+        # What is asked for is seldom older than the last few frames.
+        for frame in reversed(self._frames):
+            if frame[0] < t_ms:
+                break
+            found = frame
+        if found is None:
+            return self._clock()
+        end_ms, at = found
+        # What is older than the oldest frame came as much earlier.
+        return at - max(0, end_ms - FRAME_MS - t_ms) / 1000
 
     def of(self, t_ms: int) -> float:
         """When the sample at `t_ms` came; now, if it has not."""

@@ -27,12 +27,12 @@ class History:
         """`message` is told now; only speech is remembered."""
         if not isinstance(message, Speech):
             return
-        number, now = message.utterance, self._clock()
         if isinstance(message, SpeechPartial | SpeechFinal):
-            self._drop(lambda told: isinstance(told, SpeechPartial) and told.utterance == number)
+            self._replace_partial(message.utterance)
         self._told.append(message)
         if isinstance(message, SpeechFinal) and message.complete:
-            self._completed[number] = now
+            now = self._clock()
+            self._completed[message.utterance] = now
             self._forget(now - _KEPT_S)
 
     def since(self, at: float) -> list[Speech]:
@@ -47,8 +47,17 @@ class History:
     def _forget(self, before: float) -> None:
         old = {number for number, completed_at in self._completed.items() if completed_at < before}
         if old:
-            self._drop(lambda told: told.utterance in old)
+            self._told = deque((told for told in self._told if told.utterance not in old), maxlen=_MOST)
             self._completed = {number: at for number, at in self._completed.items() if number not in old}
 
-    def _drop(self, obsolete: Callable[[Speech], bool]) -> None:
-        self._told = deque((told for told in self._told if not obsolete(told)), maxlen=_MOST)
+    def _replace_partial(self, utterance: int) -> None:
+        """An interim transcript of `utterance` is obsolete; it lies near the end, and behind the utterance's start."""
+        for place in range(len(self._told) - 1, -1, -1):
+            told = self._told[place]
+            if told.utterance != utterance:
+                continue
+            if isinstance(told, SpeechPartial):
+                del self._told[place]
+                return
+            if isinstance(told, SpeechStarted):
+                return

@@ -38,21 +38,31 @@ class Intake:
         self._most = self._longest
         self._filled = asyncio.Event()
 
-    def put(self, item: AudioIn | Mark, *, kept: bool = False) -> None:
-        """Add a frame of any length or a mark. A mark is never dropped: the provider must hear of each utterance's end.
+    def put(self, frame: AudioIn, *, kept: bool = False) -> None:
+        """Add a frame of any length.
 
-        `kept`: the frame comes from a burst of audio that nobody heard yet.
+        `kept`: it comes from a burst of audio that nobody heard yet.
         """
-        if isinstance(item, AudioIn):
-            if kept:
-                self._most = self._longest + bytes_of(_LONGEST_KEPT_MS)
-            elif not self._bytes:
-                # The reader has caught up.
-                self._most = self._longest
-            self._bytes += len(item.payload)
-            while self._bytes > self._most and self._bytes > len(item.payload):
-                self._drop_oldest()
-        self._items.append(item)
+        if kept:
+            self._most = self._longest + bytes_of(_LONGEST_KEPT_MS)
+        elif not self._bytes:
+            # The reader has caught up.
+            self._most = self._longest
+        self._bytes += len(frame.payload)
+        while self._bytes > self._most and self._bytes > len(frame.payload):
+            self._drop_oldest()
+        self._items.append(frame)
+        self._filled.set()
+
+    def mark(self, mark: Mark, at_ms: int | None = None) -> None:
+        """Add a mark behind the frame that reaches `at_ms` on the caller's timeline; None: behind all that waits.
+
+        It is never dropped: the provider must hear of each utterance's end.
+        """
+        place = len(self._items)
+        while at_ms is not None and place and _begins(self._items[place - 1], at_ms):
+            place -= 1
+        self._items.insert(place, mark)
         self._filled.set()
 
     def _drop_oldest(self) -> None:
@@ -61,12 +71,20 @@ class Intake:
         self._bytes -= len(frame.payload)
         DROPPED.inc(len(frame.payload) / FRAME_BYTES)
 
-    async def get(self) -> AudioIn | Mark:
-        """The oldest item, as soon as there is one."""
+    async def filled(self) -> None:
+        """Return when there is something to take."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
+
+    def take(self) -> AudioIn | Mark:
+        """The oldest item; there is one."""
         item = self._items.popleft()
         if isinstance(item, AudioIn):
             self._bytes -= len(item.payload)
         return item
+
+
+def _begins(item: AudioIn | Mark, at_ms: int) -> bool:
+    """Whether it is a frame that begins at `at_ms` or later."""
+    return isinstance(item, AudioIn) and item.timestamp_ms >= at_ms

@@ -1,11 +1,13 @@
 """The seam to a speech recogniser: what every STT provider offers, and nothing more."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from shared.agents import AgentProfile
 from shared.messages import Word
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class Hypothesis:
     """Final only: the answer to `finish`, or with `turn_over`; no more text comes for the utterance."""
     confidence: float = 1.0
     words: tuple[Word, ...] = ()
-    """Their times count in the audio that was fed, from 0."""
+    """Their times count in the audio that was fed, from 0. Interim: the first and the last are enough, since they are
+    asked only where the text lies."""
     silent_from_ms: int | None = None
     """Final only: the provider itself noticed that the caller fell silent here, counted as `words` are."""
     likely_over: bool = False
@@ -29,6 +32,11 @@ class Hypothesis:
     """Final only: the caller's turn is over. It is complete, whether `finish` was called before or not."""
     given_up: bool = False
     """Complete only: the provider has fallen silent, and may not have heard all that was said."""
+
+
+def ends(words: Sequence[Item]) -> Sequence[Item]:
+    """The words of an interim text that tell where it lies: the first and the last."""
+    return words if len(words) <= 2 else (words[0], words[-1])
 
 
 Listener = Callable[[Hypothesis], None]

@@ -165,7 +165,9 @@ class ResilientTranscriber:
             self._failover.answered(link)
         if hypothesis.final:
             self._given_up = 0
-        placed = _shifted(replace(hypothesis, given_up=False), link.made.begin * 1000 // RATE)
+        if hypothesis.given_up:
+            hypothesis = replace(hypothesis, given_up=False)
+        placed = _shifted(hypothesis, link.made.begin * 1000 // RATE)
         self._tape.hear(placed)
         self._watch()
         self.listener(placed)

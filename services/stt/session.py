@@ -120,6 +120,7 @@ class SttSession:
 
     def _begin_line(self, line: int) -> None:
         """Another line took over, with a timeline of its own: what was being said on the old one is over."""
+        self._vad.catch_up()
         stopped = self._detector.restart()
         last_ms = self._arrivals.end_ms if stopped is None else self._line.last_sound(stopped.t_ms)
         self._send(self._utterances.stop(last_ms))
@@ -130,17 +131,19 @@ class SttSession:
 
     def _on_window(self, probability: float, start_ms: int) -> None:
         change = self._detector.hear(probability, start_ms)
-        begin_ms = start_ms
+        if change is None and self._utterances.open is None:
+            return
+        begin_ms, end_ms = start_ms, start_ms + WINDOW_MS
         if isinstance(change, Started):
             begin_ms = change.t_ms
             self._send(self._utterances.start(begin_ms))
-            self._intake.put(Mark("begin", self._utterances.open or 0))
+            self._intake.mark(Mark("begin", self._utterances.open or 0), end_ms)
         elif isinstance(change, Stopped):
-            self._send(self._utterances.stop(self._line.last_sound(change.t_ms)))
+            self._send(self._utterances.stop(self._line.last_sound(change.t_ms)), end_ms)
         elif not self._detector.speaking and self._utterances.unconfirmed(start_ms):
-            self._send(self._utterances.stop(start_ms))
+            self._send(self._utterances.stop(start_ms), end_ms)
         if self._detector.voiced and (utterance := self._utterances.open) is not None:
-            self._count(utterance, begin_ms, start_ms + WINDOW_MS)
+            self._count(utterance, begin_ms, end_ms)
 
     def _count(self, utterance: int, begin_ms: int, end_ms: int) -> None:
         """There is voice from `begin_ms` to `end_ms`: tell when there is enough of the caller's."""
@@ -180,13 +183,14 @@ class SttSession:
         self._send(self._utterances.hear(replace(hypothesis, words=words, silent_from_ms=silent_ms)))
 
     def _placed(self, word: Word) -> Word:
-        locate = self._timeline.locate
-        return word.model_copy(update={"start_ms": locate(word.start_ms), "end_ms": locate(word.end_ms)})
+        start_ms, end_ms = self._timeline.locate(word.start_ms), self._timeline.locate(word.end_ms)
+        return Word(text=word.text, start_ms=start_ms, end_ms=end_ms, confidence=word.confidence)
 
-    def _send(self, messages: Sequence[Message]) -> None:
+    def _send(self, messages: Sequence[Message], heard_ms: int | None = None) -> None:
+        """Tell `messages`, which are known from the audio before `heard_ms`; None: from all that came."""
         for message in messages:
             if isinstance(message, SpeechStopped) and self._utterances.owed(message.utterance):
-                self._intake.put(Mark("finish", message.utterance))
+                self._intake.mark(Mark("finish", message.utterance), heard_ms)
                 self._call.spawn(self._ask_for_patience(message.utterance))
             self._history.add(message)
             self._outbox.put_nowait(message)
@@ -213,7 +217,9 @@ class SttSession:
     async def _feed(self, transcriber: Transcriber) -> None:
         """Beside the handlers: a slow provider delays its own audio and not the VAD."""
         while True:
-            item = await self._intake.get()
+            await self._intake.filled()
+            self._vad.catch_up()
+            item = self._intake.take()
             if isinstance(item, AudioIn):
                 self._timeline.feed(item.timestamp_ms, duration_ms(item.payload))
                 await transcriber.feed(item.payload)

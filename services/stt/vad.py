@@ -36,8 +36,11 @@ _SHOWN = _CONTEXT + WINDOW
 _STATE = 128
 _LARGEST_BATCH = 64
 """Windows in one inference, about 2 ms: the event loop waits for it."""
-_MOST_WAITING = 2
-"""Windows of one call that gather: so many may come with one message of 40 ms."""
+_ONE_MESSAGE = 2
+"""So many windows may come with one message of 40 ms: more of one call are a burst (the loop is late, or the call was
+taken over)."""
+_MOST_WAITING = 48
+"""Windows of one call that wait, whatever happens: what is judged looks back at the audio of the last seconds."""
 _LINEAR: Array = decode(bytes(range(256))).astype(np.float32) / np.float32(32768)
 """The sample of each μ-law code, full scale = 1."""
 _FAINT_RUN = 8
@@ -90,9 +93,14 @@ class VadStream:
         sound, begin = self._sound, 0
         behind = len(sound) - _CONTEXT
         sound += mulaw
+        silent = self._faint >= _FAINT_RUN and not self._ready and is_faint(bytes(sound))
         while len(sound) - begin >= _SHOWN:
             # Counted back from the newest frame: a gap before it does not shift what follows.
-            self._add(bytes(sound[begin : begin + _SHOWN]), timestamp_ms + (begin - behind) * 1000 // RATE)
+            start_ms = timestamp_ms + (begin - behind) * 1000 // RATE
+            if silent:
+                self.listener(0.0, start_ms)
+            else:
+                self._add(bytes(sound[begin : begin + _SHOWN]), start_ms)
             begin += WINDOW
         if begin:
             del sound[:begin]
@@ -106,8 +114,17 @@ class VadStream:
         self._ready.append((None if gated else window, start_ms))
         self._batcher.wake(self)
         if len(self._ready) > _MOST_WAITING:
-            # Audio comes in a burst (a call was taken over): speech must be known before all of it went by.
             self._batcher.run()
+
+    def catch_up(self) -> None:
+        """Have a burst judged now, together with what has come of other calls: its audio is about to be used."""
+        if len(self._ready) > _ONE_MESSAGE:
+            self._batcher.run()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is a window that was not judged yet."""
+        return bool(self._ready)
 
     def take(self) -> tuple[bytes, int] | None:
         """The oldest window that waits for the model, context first, and where it begins."""
@@ -166,7 +183,11 @@ class VadBatcher:
         self._waiting[stream] = None
         if not self._scheduled:
             self._scheduled = True
-            self._schedule(self.run)
+            self._schedule(self._due)
+
+    def _due(self) -> None:
+        self._scheduled = False
+        self.run()
 
     def forget(self, stream: VadStream) -> None:
         """`stream` has ended."""
@@ -175,23 +196,25 @@ class VadBatcher:
 
     def run(self) -> None:
         """Run every window that waits: one of each call at a time, because the state goes from one to the next."""
-        self._scheduled = False
         while self._waiting:
-            batch: list[tuple[VadStream, bytes, int]] = []
+            streams: list[VadStream] = []
+            windows: list[bytes] = []
+            starts_ms: list[int] = []
             for stream in list(self._waiting)[:_LARGEST_BATCH]:
                 # Taken out and put back behind the others.
                 del self._waiting[stream]
-                if (window := stream.take()) is not None:
-                    self._waiting[stream] = None
-                    batch.append((stream, *window))
-            if batch:
-                self._infer(batch)
+                if (found := stream.take()) is not None:
+                    if stream.waits:
+                        self._waiting[stream] = None
+                    streams.append(stream)
+                    windows.append(found[0])
+                    starts_ms.append(found[1])
+            if streams:
+                self._infer(streams, windows, starts_ms)
 
-    def _infer(self, batch: list[tuple[VadStream, bytes, int]]) -> None:
-        codes = np.frombuffer(b"".join([window for _, window, _ in batch]), dtype=np.uint8)
-        slots = [stream.slot for stream, _, _ in batch]
-        probabilities, self._states[:, slots] = self._model(
-            _LINEAR[codes].reshape(-1, _SHOWN), self._states.take(slots, axis=1)
-        )
-        for (stream, _, start_ms), probability in zip(batch, probabilities.tolist(), strict=True):
+    def _infer(self, streams: list[VadStream], windows: list[bytes], starts_ms: list[int]) -> None:
+        codes = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, _SHOWN)
+        slots = np.array([stream.slot for stream in streams])
+        probabilities, self._states[:, slots] = self._model(_LINEAR.take(codes), self._states.take(slots, axis=1))
+        for stream, probability, start_ms in zip(streams, probabilities.tolist(), starts_ms, strict=True):
             stream.listener(probability, start_ms)

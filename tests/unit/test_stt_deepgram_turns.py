@@ -71,6 +71,14 @@ def test_words_carry_their_times_and_the_confidence_is_that_of_the_words() -> No
     assert over.confidence == 0.9
 
 
+def test_interim_text_tells_where_it_begins_and_ends() -> None:
+    turns = FluxTurns()
+    (grown,) = turns.hear(info("StartOfTurn", "A table for two", 1600, start_ms=1000))
+    assert [(word.text, word.start_ms, word.end_ms) for word in grown.words] == [("A", 1000, 1200), ("two", 1600, 1800)]
+    (over,) = turns.hear(info("EndOfTurn", "A table for two", 1600, start_ms=1000))
+    assert len(over.words) == 4
+
+
 def test_words_without_times_are_left_out_and_the_text_is_not() -> None:
     (over,) = FluxTurns().hear(info("EndOfTurn", "A table", 1600, timed=False))
     assert (over.text, over.words) == ("A table", ())

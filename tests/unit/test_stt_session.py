@@ -120,13 +120,16 @@ def _until(told: list[str | bytes], mark: str) -> list[str | bytes]:
 
 async def test_a_burst_of_audio_has_its_marks_where_they_belong(booth: Booth) -> None:
     audio = silence(500) + SPEECH + silence(400)
+    async with open_booth() as paced:
+        await paced.feed(audio)
     for start in range(0, len(audio) - FRAME_BYTES + 1, FRAME_BYTES):
         await booth.line.send_audio_in(start // FRAME_BYTES, start // 8, audio[start : start + FRAME_BYTES])
     await booth.bus.settle()
     await booth.settle()
     told = booth.transcriber.told
+    assert told == paced.transcriber.told
     begin, finish = told.index("begin") * FRAME_MS, told.index("finish") * FRAME_MS
-    assert 560 < begin < 500 + 300
+    assert 560 < begin < 500 + 200
     assert 120 < finish - (500 + SPEECH_MS) < 400
 
 

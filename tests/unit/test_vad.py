@@ -151,7 +151,34 @@ def test_a_burst_of_audio_does_not_wait() -> None:
     batcher = VadBatcher(CountingModel(), lambda work: None)
     listening = Listening(batcher)
     listening.feed(HISS[: bytes_of(10 * WINDOW_MS)])
-    assert len(listening.windows) >= 8
+    assert listening.windows == []
+    listening.stream.catch_up()
+    assert len(listening.windows) == 10
+
+
+def test_bursts_of_many_calls_share_their_inferences() -> None:
+    model = CountingModel()
+    batcher = VadBatcher(model, lambda work: None)
+    calls = [Listening(batcher) for _ in range(20)]
+    for listening in calls:
+        listening.feed(HISS[: bytes_of(10 * WINDOW_MS)])
+    for listening in calls:
+        listening.stream.catch_up()
+    assert model.batches == [20] * 10
+
+
+def test_what_one_message_brings_is_no_burst() -> None:
+    model = CountingModel()
+    listening = Listening(VadBatcher(model, lambda work: None))
+    listening.feed(HISS[: bytes_of(2 * WINDOW_MS)])
+    listening.stream.catch_up()
+    assert model.batches == []
+
+
+def test_seconds_of_audio_do_not_wait_to_be_used() -> None:
+    listening = Listening(VadBatcher(CountingModel(), lambda work: None))
+    listening.feed(HISS + HISS)
+    assert len(listening.windows) * WINDOW_MS >= 500
 
 
 def test_the_two_windows_of_a_long_frame_wait_for_those_of_other_calls() -> None:

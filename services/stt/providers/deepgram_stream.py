@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.stt.provider import Hypothesis, Listener
+from services.stt.provider import Hypothesis, Listener, ends
 from services.stt.providers.deepgram_finalizes import Finalize, Finalizes
 from services.stt.providers.deepgram_line import DeepgramLine, Patience
-from services.stt.providers.deepgram_messages import Error, Results, UtteranceEnd
+from services.stt.providers.deepgram_messages import Error, NovaWord, Results, UtteranceEnd
 from services.stt.providers.deepgram_sdk import AsyncV1SocketClient
 from shared.audio import RATE, bytes_of
 from shared.deadline import Deadline
@@ -110,7 +110,9 @@ class DeepgramStream:
         best = results.channel.alternatives[0] if results.channel.alternatives else None
         text = best.transcript if best is not None else ""
         confidence = best.confidence if best is not None and text else 1.0
-        words = _words(results) if text else ()
+        words: tuple[Word, ...] = ()
+        if best is not None and text:
+            words = _words(best.words if results.is_final else ends(best.words))
         end_ms = _ms(results.start + results.duration)
         until_ms = (words[-1].end_ms if words else end_ms) if text else None
         if not results.is_final:
@@ -174,7 +176,7 @@ class DeepgramStream:
         await self._line.close()
 
 
-def _words(results: Results) -> tuple[Word, ...]:
+def _words(heard: Sequence[NovaWord]) -> tuple[Word, ...]:
     return tuple(
         Word(
             text=word.punctuated_word or word.word,
@@ -182,7 +184,7 @@ def _words(results: Results) -> tuple[Word, ...]:
             end_ms=_ms(word.end),
             confidence=word.confidence,
         )
-        for word in results.channel.alternatives[0].words
+        for word in heard
     )
 
 

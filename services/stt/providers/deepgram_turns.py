@@ -5,7 +5,7 @@ Source: Deepgram's pages "Understanding the Flux State Machine" and "End-of-Turn
 
 from collections import deque
 
-from services.stt.provider import Hypothesis
+from services.stt.provider import Hypothesis, ends
 from services.stt.providers.deepgram_messages import TurnInfo
 from shared.messages import Word
 
@@ -48,7 +48,7 @@ class FluxTurns:
             self.open = True
         if not self.open:
             return self._answer(_ms(info.audio_window_end) - LATE_MS)
-        text, words, confidence = self._rest(info)
+        text, words, confidence = self._rest(info, interim=True)
         # A likely end stays one until the turn is resumed.
         told = (text, info.event == "EagerEndOfTurn" or (info.event == "Update" and self._told == (text, True)))
         # What was asked for before the first word is no part of the turn.
@@ -84,7 +84,7 @@ class FluxTurns:
             answers.append(_NOTHING)
         return answers
 
-    def _rest(self, info: TurnInfo) -> tuple[str, tuple[Word, ...], float]:
+    def _rest(self, info: TurnInfo, *, interim: bool = False) -> tuple[str, tuple[Word, ...], float]:
         """(text, words, confidence) of the turn, without what was given before."""
         if not self._given:
             text, items = info.transcript, info.words
@@ -92,7 +92,7 @@ class FluxTurns:
             text, items = " ".join(info.transcript.split()[self._given :]), info.words[self._given :]
         confidence = sum(item.confidence for item in items) / len(items) if text and items else 1.0
         words: list[Word] = []
-        for item in items:
+        for item in ends(items) if interim else items:
             if item.start is None or item.end is None:
                 # Older versions do not tell.
                 return text, (), confidence
