@@ -19,7 +19,7 @@ from shared.nats_bus import NatsBus
 from shared.nats_connection import Broker, WrongTlsFiles
 from shared.operator_key import OperatorKey
 from shared.settings import Settings
-from shared.stage import Stage, StageWorker
+from shared.stage import ClosingStage, Stage, StageWorker
 from shared.watchdog import watched
 
 logger = structlog.get_logger()
@@ -96,6 +96,8 @@ async def _work(stage: Stage, settings: Settings, breakers: Breakers) -> None:
     await stop.wait()
     logger.info("worker_draining", stage=stage.name, calls=worker.calls)
     await worker.drain(settings.drain_timeout_s)
+    if isinstance(stage, ClosingStage):
+        await stage.close()
     await stop_http()
     await breakers.close()
     await bus.close()

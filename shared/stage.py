@@ -9,7 +9,7 @@ subscribed to the call's subjects, and beats.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 from pydantic import ValidationError
@@ -42,6 +42,14 @@ class Stage(Protocol):
 
     async def open(self, call: Call) -> Session:
         """Subscribe to the call's subjects and get ready. Raises CannotServe."""
+
+
+@runtime_checkable
+class ClosingStage(Stage, Protocol):
+    """A stage whose calls share something that ends with the worker."""
+
+    async def close(self) -> None:
+        """No call is open any more."""
 
 
 class StageWorker:

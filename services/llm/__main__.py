@@ -9,7 +9,8 @@ from shared.settings import Settings
 
 def build(settings: Settings, breakers: Breakers) -> LlmStage:
     """The stage as the settings want it."""
-    return LlmStage(Models(settings, breakers).open)
+    models = Models(settings, breakers)
+    return LlmStage(models.open, models.close)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class Answerer:
     def _say(self, reply: Reply, pieces: Sequence[str], latency: Latency) -> None:
         for piece in pieces:
             reply.say(piece)
-        if reply.said and latency.first_piece_at is None:
+        if latency.first_piece_at is None and reply.said:
             latency.first_piece_at = self._clock()
 
     def _apologise(self, reply: Reply, latency: Latency, error: ProviderFailed) -> None:

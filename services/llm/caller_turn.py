@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from services.llm import wording
 from services.llm.standing import Told
 from shared.messages import SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, SpeechSustained
@@ -210,7 +212,7 @@ class CallerTurn:
 
     def new_line(self) -> None:
         """The caller's timeline begins again."""
-        self.told = self.told.model_copy(update={"until_ms": 0})
+        self.told = replace(self.told, until_ms=0)
 
     def clear(self, now: float) -> None:
         """The turn is committed or dropped; whatever comes of its utterances means nothing."""

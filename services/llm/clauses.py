@@ -6,6 +6,8 @@ _FIRST_CHARS = 20
 """A shorter first piece sounds chopped and hardly starts earlier."""
 _CLOSING = r"[\"'’”»)\]]*"
 _SENTENCE_END = re.compile(rf"[.!?…؟।]+{_CLOSING}\s+|[。！？]+[」』”]*\s*")
+_SENTENCE_MARK = re.compile("[.!?…؟।。！？]")
+"""Without one of these no sentence ends."""
 _CLAUSE_END = re.compile(rf"[,;:،؛]+{_CLOSING}\s+")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'])(?:(?:[^\W\d_]\.)*[^\W\d_]"  # initials, e.g., i.e., a.m., U.S.
@@ -15,10 +17,16 @@ _ABBREVIATION = re.compile(
 _LIST_NUMBER = re.compile(r"(?:^|\n)\s*\d+$")
 
 
-def _boundaries(text: str) -> list[tuple[int, bool]]:
-    """Where a piece may end in `text`, its trailing white space included, and whether a sentence ends there."""
-    sentences = [(match.end(), True) for match in _SENTENCE_END.finditer(text) if not _abbreviates(text, match)]
-    return sorted(sentences + [(match.end(), False) for match in _CLAUSE_END.finditer(text)])
+def _sentence_ends(text: str) -> list[tuple[int, bool]]:
+    """Where a sentence ends in `text`, its trailing white space included; True: a sentence does."""
+    if not _SENTENCE_MARK.search(text):
+        return []
+    return [(match.end(), True) for match in _SENTENCE_END.finditer(text) if not _abbreviates(text, match)]
+
+
+def _clause_ends(text: str) -> list[tuple[int, bool]]:
+    """Where a clause ends within a sentence."""
+    return [(match.end(), False) for match in _CLAUSE_END.finditer(text)]
 
 
 def _abbreviates(text: str, end: re.Match[str]) -> bool:
@@ -59,14 +67,15 @@ class Clauses:
         rest = "" if self.full else self._take(len(self._text), True)
         return [rest] if rest else []
 
-    def _fitting(self) -> list[tuple[int, bool]]:
-        return [found for found in _boundaries(self._text) if len(self._text[: found[0]].rstrip()) <= self._left]
+    def _fits(self, end: int) -> bool:
+        return len(self._text) <= self._left or len(self._text[:end].rstrip()) <= self._left
 
     def _next(self) -> tuple[int, bool] | None:
-        for end, sentence in self._fitting():
-            if (self._first and end > _FIRST_CHARS) or (sentence and not self._first):
-                return end, sentence
-        return None
+        """Where the next piece ends: the first one as soon as it is long enough, the others with their sentence."""
+        found = _sentence_ends(self._text)
+        if self._first:
+            found = [end for end in sorted(found + _clause_ends(self._text)) if end[0] > _FIRST_CHARS]
+        return next((end for end in found if self._fits(end[0])), None)
 
     def _take(self, end: int, sentence: bool) -> str:
         # White space at the very end may be cut off: nobody hears it.
@@ -77,7 +86,7 @@ class Clauses:
 
     def _last(self) -> str:
         """What may still be said of a text that is too long."""
-        sentences = [end for end, sentence in self._fitting() if sentence]
+        sentences = [end for end, _ in _sentence_ends(self._text) if self._fits(end)]
         if sentences:
             return self._take(sentences[-1], True)
         if not self._within_sentence:

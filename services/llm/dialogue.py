@@ -41,6 +41,7 @@ from shared.turn_taking import TurnProfile
 
 log = structlog.get_logger()
 
+_SPEECH = (SpeechStarted, SpeechSustained, SpeechPartial, SpeechFinal, SpeechStopped)
 _CLOSE_S = 1.0
 _TAKE_UP_S = 0.3
 """The gateway tells a worker that takes over how far the reply is; without that it goes on after so long."""
@@ -87,8 +88,7 @@ class Dialogue:
     async def listen(self) -> None:
         """Subscribe to what the dialogue hears of."""
         channel = self._call.channel
-        speech = (SpeechStarted, SpeechSustained, SpeechPartial, SpeechFinal, SpeechStopped)
-        await channel.on(self._hear, *speech)
+        await channel.on(self._hear, *_SPEECH)
         await channel.on(self._hear, Playback)
         await channel.on(self._hear, Digit)
         await self._live_turns.listen()
@@ -126,7 +126,7 @@ class Dialogue:
     def _handle(self, message: Message) -> None:
         self._told_at = message.at
         actions: Sequence[Action] = ()
-        if isinstance(message, SpeechStarted | SpeechSustained | SpeechPartial | SpeechFinal | SpeechStopped):
+        if isinstance(message, _SPEECH):
             actions = self._turns.handle(message, self._clock())
         elif isinstance(message, Playback):
             actions = self._follow(message)
@@ -174,13 +174,13 @@ class Dialogue:
 
     def _stage_lost(self, lease: LeaseChanged) -> None:
         if lease.leased == "stt":
-            self._turns.caller.lost(lease.lease_epoch)
+            self._turns.stt_lost(lease.lease_epoch)
         elif lease.leased == "tts":
             self._speaker.lose_voice(lease.lease_epoch)
 
     def _stage_taken(self, taken: StageTaken) -> None:
         if taken.leased == "stt":
-            self._turns.caller.taken(taken.lease_epoch, self._clock())
+            self._turns.stt_taken(taken.lease_epoch, self._clock())
         elif taken.leased == "tts":
             self._speaker.change_voice(taken.lease_epoch, taken.reply)
 

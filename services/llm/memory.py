@@ -59,8 +59,8 @@ class Memory:
         A reply that is interrupted without an order of the dialogue has lost its line, and goes on with the next.
         """
         reply, record = self.record.reply, self.record
-        for entry in record.messages:
-            if entry.role == "assistant" and entry.generation == generation and entry.playing:
+        for entry in reversed(record.messages):
+            if entry.playing and entry.generation == generation and entry.role == "assistant":
                 entry.content = text
                 entry.playing = not over
                 entry.interrupted = interrupted

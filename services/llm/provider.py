@@ -4,13 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
 
-
-class ChatMessage(BaseModel):
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
     """One message of the conversation."""
-
-    model_config = ConfigDict(frozen=True)
 
     role: Literal["system", "user", "assistant"]
     content: str

@@ -1,13 +1,16 @@
-"""A dialogue as it is kept: all that another worker has to know to go on with it."""
+"""A dialogue as it is kept: all that another worker has to know to go on with it.
+
+It is written several times in a turn. What has its default is left out of the JSON.
+"""
 
 from typing import Literal
 
-from pydantic import BaseModel
+import msgspec
 
 from services.llm.standing import Standing
 
 
-class Entry(BaseModel):
+class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One message of the conversation."""
 
     role: Literal["user", "assistant"]
@@ -25,7 +28,7 @@ class Entry(BaseModel):
     """Of the assistant: the caller did not hear the rest."""
 
 
-class Spoken(BaseModel):
+class Spoken(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A reply as it was sent to tts."""
 
     generation: int
@@ -47,7 +50,7 @@ class Spoken(BaseModel):
         return "".join(self.pieces)
 
 
-class Record(BaseModel):
+class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One call's dialogue."""
 
     epoch: int = 0

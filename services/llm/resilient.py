@@ -12,7 +12,7 @@ import structlog
 from services.llm.provider import ChatMessage, ChatModel, EndCall, ProviderFailed, ReplyItem, TextDelta, Usage
 from services.llm.seam import Seam, told_to_continue
 from shared.breakers import Breakers
-from shared.deadline import within
+from shared.deadline import Within, within
 from shared.metrics import PROVIDER_FAILURES, PROVIDER_SWITCHES
 from shared.settings import Settings
 
@@ -140,8 +140,9 @@ class ResilientModel:
         self, choice: Choice, messages: Sequence[ChatMessage], told: _Told, seam: Seam
     ) -> AsyncGenerator[ReplyItem, None]:
         """What one request adds to what was told; ends early when the seam finds that it does not fit."""
+        limit = within(self._answer_s)
         async with aclosing(choice.model.reply(messages)) as stream:
-            while not seam.differs and (item := await self._next(stream)) is not None:
+            while not seam.differs and (item := await self._next(stream, limit)) is not None:
                 self._serve(choice)
                 text = seam.feed(item.text) if isinstance(item, TextDelta) else seam.end()
                 if text:
@@ -156,10 +157,10 @@ class ResilientModel:
             told.text += text
             yield TextDelta(text)
 
-    async def _next(self, stream: AsyncGenerator[ReplyItem, None]) -> ReplyItem | None:
-        """The next item within the deadline, or None at the end."""
+    async def _next(self, stream: AsyncGenerator[ReplyItem, None], limit: Within) -> ReplyItem | None:
+        """The next item within the limit, or None at the end."""
         try:
-            async with within(self._answer_s):
+            async with limit:
                 return await anext(stream, None)
         except TimeoutError as error:
             raise ProviderFailed(f"no words within {self._answer_s:g} s", "timeout", again=True) from error

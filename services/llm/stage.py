@@ -13,6 +13,7 @@ from shared.stage import CannotServe
 
 OpenModel = Callable[[AgentProfile], Awaitable[tuple[str, ChatModel]]]
 """The provider's name and a model for one call. Raises CannotServe."""
+CloseModels = Callable[[], Awaitable[None]]
 
 
 class LlmStage:
@@ -20,9 +21,10 @@ class LlmStage:
 
     name = "llm"
 
-    def __init__(self, open_model: OpenModel) -> None:
-        """`open_model` chooses the provider by the agent's profile."""
+    def __init__(self, open_model: OpenModel, close_models: CloseModels | None = None) -> None:
+        """`open_model` chooses the provider by the agent's profile; `close_models` ends what its calls shared."""
         self._open_model = open_model
+        self._close_models = close_models
 
     async def open(self, call: Call) -> Dialogue:
         """Load what was said before and listen. Raises CannotServe."""
@@ -40,3 +42,8 @@ class LlmStage:
         dialogue = Dialogue(call, provider, model, memory, store)
         await dialogue.listen()
         return dialogue
+
+    async def close(self) -> None:
+        """The worker stops; all its calls are over."""
+        if self._close_models is not None:
+            await self._close_models()

@@ -1,12 +1,10 @@
 """What turn-taking leaves to a successor: all that a worker which takes over could not learn anew."""
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
 
 
-class Told(BaseModel):
+class Told(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The newest utterance that was committed or dropped: whatever is told of it, or of one before, means nothing."""
-
-    model_config = ConfigDict(frozen=True)
 
     epoch: int = -1
     """The lease of the stt worker that heard it."""
@@ -17,10 +15,8 @@ class Told(BaseModel):
     """Where on that timeline its last speech sample lies, as far as that is known."""
 
 
-class Standing(BaseModel):
+class Standing(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """How far the turns have come."""
-
-    model_config = ConfigDict(frozen=True)
 
     told: Told = Told()
     keys: str = ""

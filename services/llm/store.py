@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import Counter
-from pydantic import ValidationError
 
 from services.llm.record import Record
 from shared.bus import Bucket, BusError, WrongRevision
@@ -18,6 +18,10 @@ KEEP_S = 24 * 3600
 _RETRY_S = (0.1, 0.2, 0.5, 1.0)
 """The waits between two tries; the last one again and again."""
 _SAVES_FAILED = Counter("trunkline_dialogue_saves_failed_total", "Saves of a dialogue that failed, to be tried again")
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Record)
 
 
 class Superseded(Exception):
@@ -57,7 +61,7 @@ class MemoryStore:
                 raise Superseded
             record.epoch = self._epoch
             try:
-                self._revision = await self._bucket.update(self._call_id, _value(record), revision)
+                self._revision = await self._bucket.update(self._call_id, _ENCODER.encode(record), revision)
             except WrongRevision:
                 # The worker before has saved in between.
                 continue
@@ -66,8 +70,8 @@ class MemoryStore:
 
     def _read(self, value: bytes) -> Record:
         try:
-            return Record.model_validate_json(value)
-        except ValidationError as error:
+            return _DECODER.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BusError(f"the dialogue of {self._call_id} cannot be read") from error
 
     def save(self, record: Record) -> None:
@@ -83,7 +87,7 @@ class MemoryStore:
         while (record := self._unsaved) is not None and not self._left:
             self._unsaved = None
             try:
-                self._revision = await self._put(_value(record))
+                self._revision = await self._put(_ENCODER.encode(record))
             except WrongRevision:
                 self._unsaved = self._unsaved or record
                 await self._reload()
@@ -131,7 +135,3 @@ class MemoryStore:
         """Wait for the last save, but not longer than `timeout_s`."""
         if self._saving is not None:
             await asyncio.wait((self._saving,), timeout=timeout_s)
-
-
-def _value(record: Record) -> bytes:
-    return record.model_dump_json().encode()

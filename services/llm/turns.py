@@ -7,16 +7,19 @@ gateway's playback clock says, and nothing else.
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import itemgetter
 
-from services.llm import barge_in, endpointing, wording
+from services.llm import barge_in, wording
 from services.llm.actions import Action, Commit, HangUp, Interrupt, Pause, Resume, Say
-from services.llm.caller_turn import CallerTurn, SpeechEvent, Utterance
+from services.llm.caller_turn import CallerTurn, SpeechEvent
 from services.llm.keys import Keys
 from services.llm.live_reply import LiveReply
 from services.llm.record import Spoken
 from services.llm.silence import Silence
 from services.llm.speculation import Speculation
 from services.llm.standing import Standing
+from services.llm.understood import Understood, understood
 from shared.messages import Digit, Playback, ReplyOnLine
 from shared.turn_taking import TurnProfile
 
@@ -30,8 +33,6 @@ _FALSE_ALARMS = 2
 """So often a sound may pause one reply; on a noisy line only words count then."""
 _LOST_S = 20.0
 """A reply of which nothing is heard for so long has got lost."""
-_WORDLESS_S = 5.0
-"""Sound without words is as good as silence after so long."""
 _LONG_TURNS = 2
 """Nobody talks through two turns on end: it is a radio, or another machine."""
 
@@ -42,9 +43,8 @@ class Turns:
     def __init__(self, profile: TurnProfile, standing: Standing | None = None) -> None:
         """Nobody is waited for yet. `standing` is what another worker left."""
         left = standing or Standing()
-        self.profile = profile
-        """May be replaced during the call."""
-        self.caller = CallerTurn(left.told)
+        self._profile = profile
+        self._caller = CallerTurn(left.told)
         self._keys = Keys(left.keys)
         self._reply: LiveReply | None = None
         self._agent_words: deque[str] = deque(maxlen=_AGENT_WORDS)
@@ -55,12 +55,29 @@ class Turns:
         self._hold_since = left.hold_since
         self._speculation = Speculation()
         self._over = False
+        self._known: Understood | None = None
+        self._due: Deadline | None = None
+        self._due_known = False
+
+    def _changed(self) -> None:
+        """What follows from all that is known is found anew."""
+        self._known, self._due_known = None, False
+
+    @property
+    def profile(self) -> TurnProfile:
+        """May be replaced during the call."""
+        return self._profile
+
+    @profile.setter
+    def profile(self, profile: TurnProfile) -> None:
+        self._profile = profile
+        self._changed()
 
     @property
     def standing(self) -> Standing:
         """What a successor has to know."""
         return Standing(
-            told=self.caller.told,
+            told=self._caller.told,
             keys=self._keys.pressed,
             reprompts=self._silence.broken,
             hold_since=self._hold_since,
@@ -69,7 +86,7 @@ class Turns:
     def begin(self, now: float) -> None:
         """The line is open, and nothing of the agent's is to be heard."""
         self._reply = None
-        self.caller.new_line()
+        self._caller.new_line()
         self.resume(now, None, ReplyOnLine())
 
     def resume(self, now: float, reply: Spoken | None, line: ReplyOnLine) -> None:
@@ -79,16 +96,29 @@ class Turns:
             self.agent_said(reply.text, now)
         self._keys.pressed_at = now
         self._silence.begin(now)
+        self._changed()
 
     def reply_began(self, generation: int, now: float, *, protected: bool = False) -> None:
         """The agent has begun to answer, to greet or to ask; the reply lives until its playback is over."""
         self._reply = LiveReply(now, generation, protected)
+        self._changed()
 
     def agent_said(self, text: str, now: float) -> None:
         """`text` is on its way to the caller."""
         self._agent_words.extend(wording.words(text))
         if self._reply is not None:
             self._reply.seen_at = now
+        self._changed()
+
+    def stt_lost(self, epoch: int) -> None:
+        """The stt worker with this lease is gone."""
+        self._caller.lost(epoch)
+        self._changed()
+
+    def stt_taken(self, epoch: int, now: float) -> None:
+        """Another stt worker has the lease `epoch`."""
+        self._caller.taken(epoch, now)
+        self._changed()
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """What `event` leads to at once."""
@@ -99,7 +129,8 @@ class Turns:
         elif isinstance(event, Digit):
             self._keys.press(event.digit, self.profile.digits, now)
         else:
-            self.caller.hear(event, now)
+            self._caller.hear(event, now)
+        self._changed()
         return self.tick(now) + self._speculate()
 
     def tick(self, now: float) -> list[Action]:
@@ -107,97 +138,71 @@ class Turns:
         actions: list[Action] = []
         while (due := self._next()) is not None and due[0] <= now:
             actions += due[1](now)
+            self._changed()
         return actions
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing else happens before."""
-        due = self._next()
-        return None if due is None else due[0]
+        return None if (due := self._next()) is None else due[0]
 
     def _next(self) -> Deadline | None:
-        unbegun = self._reply is not None and self._reply.generation is None
         # The dialogue has to begin a reply before anything can become of it.
-        if self._over or unbegun:
+        if self._over or (self._reply is not None and self._reply.generation is None):
             return None
-        return min(self._deadlines(), key=lambda deadline: deadline[0], default=None)
+        if not self._due_known:
+            self._due, self._due_known = min(self._deadlines(), key=itemgetter(0), default=None), True
+        return self._due
 
     def _deadlines(self) -> Iterator[Deadline]:
         if self._reply is None:
             yield from self._while_silent()
         else:
             yield from self._while_replying(self._reply)
-        if self.caller.utterances and self._nothing_said:
-            yield self._due_at, self._drop
+        if self._said.utterances and self._said.nothing_said:
+            yield self._said.due_at(self.profile), self._drop
         if self._hold_since is not None:
-            yield self._hold_since + self.profile.hold.max_s, self._leave_hold
-        if (retold_by := self.caller.retold_by) is not None:
+            yield self._hold_since + self.profile.hold.max_s, partial(self._hang_up, "on_hold")
+        if (retold_by := self._caller.retold_by) is not None:
             yield retold_by, self._settle
 
     def _while_silent(self) -> Iterator[Deadline]:
         """The agent says nothing: the caller's turn ends, or never begins."""
-        utterances = self.caller.utterances
+        said = self._said
         if self._keys:
             yield self._keys.due_at(self.profile.digits), self._commit_keys
-        elif self._relevant and not self.caller.speaking and not self.caller.retold:
-            yield max(self._due_at, endpointing.told_at(utterances, self.profile)), self._end_turn
-        if utterances:
-            yield utterances[0].began_at + self.profile.max_turn_s, self._cut_turn
-        if (ends_at := self._silence_ends_at) is not None:
-            yield ends_at, self._break_silence
+        elif said.relevant and not said.speaking and not self._caller.retold:
+            yield max(said.due_at(self.profile), said.told_at(self.profile)), self._end_turn
+        if said.utterances:
+            yield said.utterances[0].began_at + self.profile.max_turn_s, self._cut_turn
+        waited = not self._keys and not said.relevant and self._hold_since is None
+        if waited and (ends_at := self._silence.ends_at(self.profile.silence)) is not None:
+            yield max(ends_at, said.wordless_at), self._break_silence
 
     def _while_replying(self, reply: LiveReply) -> Iterator[Deadline]:
         """The agent prepares a reply, speaks or has paused: the caller may interrupt."""
-        profile = self.profile.barge_in
+        profile, said = self.profile.barge_in, self._said
         if reply.paused_at is None:
             yield reply.seen_at + _LOST_S, self._interrupt
-        elif self._nothing_said:
+        elif said.nothing_said:
             yield reply.silent_until, self._resume
         else:
             yield reply.paused_at + profile.resume_ms / 1000, self._resume
         if reply.protected or not profile.enabled:
             return
-        if self._keys or barge_in.confirms(self._relevant, profile, audible=reply.audible):
+        if self._keys or barge_in.confirms(said.relevant, profile, audible=reply.audible):
             yield _NOW, self._interrupt
         paused = reply.paused_at is not None or reply.alarms >= _FALSE_ALARMS
-        if not paused and barge_in.alarms(self.caller.utterances, profile):
+        if not paused and barge_in.alarms(said.utterances, profile):
             yield _NOW, self._pause
 
     @property
-    def _relevant(self) -> list[Utterance]:
-        """The utterances that say something to the agent."""
-        return [u for u in self.caller.utterances if wording.has_content(u.text) and not self._ignores(u)]
-
-    def _ignores(self, utterance: Utterance) -> bool:
-        """While the agent speaks: what a listener says, or only utters, and the agent's words coming back.
-
-        After the reply the same words are an answer: callers repeat what they agree to.
-        """
-        if self._reply is None:
-            return False
-        echo = wording.is_echo(utterance.text, list(self._agent_words))
-        return echo or barge_in.listens(utterance, self.profile.barge_in)
-
-    @property
-    def _nothing_said(self) -> bool:
-        return not self.caller.speaking and not self._relevant and all(u.complete for u in self.caller.utterances)
-
-    @property
-    def _text(self) -> str:
-        return " ".join(utterance.text for utterance in self._relevant)
-
-    @property
-    def _due_at(self) -> float:
-        """The end of the deliberate wait after the caller's last sound."""
-        return endpointing.due_at(self.caller.utterances, self._text, self.profile)
-
-    @property
-    def _silence_ends_at(self) -> float | None:
-        """When the agent has waited long enough for the caller's words."""
-        ends_at = self._silence.ends_at(self.profile.silence)
-        if ends_at is None or self._keys or self._relevant or self._hold_since is not None:
-            return None
-        return max([ends_at, *(u.began_at + _WORDLESS_S for u in self.caller.utterances if u.ended_at is None)])
+    def _said(self) -> Understood:
+        """What the caller says to the agent."""
+        if self._known is None:
+            agent = None if self._reply is None else tuple(self._agent_words)
+            self._known = understood(self._caller.utterances, agent, self._profile.barge_in)
+        return self._known
 
     def _follow(self, event: Playback, now: float) -> None:
         reply = self._reply
@@ -210,7 +215,7 @@ class Turns:
         self._silence.begin(now, interrupted=interrupted)
 
     def _pause(self, now: float) -> list[Action]:
-        for utterance in self.caller.utterances:
+        for utterance in self._said.utterances:
             utterance.sustained = False
         reply = self._reply
         if reply is None or reply.generation is None:
@@ -232,10 +237,10 @@ class Turns:
     def _speculate(self) -> list[Action]:
         if not self.profile.speculation or self._reply is not None or self._keys or self._over:
             return []
-        return [*self._speculation.guess(self.caller.utterances, self._text)]
+        return [*self._speculation.guess(self._said.utterances, self._said.text)]
 
     def _end_turn(self, now: float) -> list[Action]:
-        text, hold = self._text, self.profile.hold
+        text, hold = self._said.text, self.profile.hold
         if wording.contains(text, hold.voicemail):
             return self._hang_up("voicemail", now)
         if wording.contains(text, hold.phrases):
@@ -245,11 +250,11 @@ class Turns:
         return self._commit(text, now)
 
     def _commit(self, text: str, now: float) -> list[Action]:
-        relevant = self._relevant
+        said, relevant = self._said, self._said.relevant
         ended_at = max([u.ended_at or now for u in relevant] or [self._keys.pressed_at])
-        due_at = min(now, self._due_at) if relevant and not self.caller.speaking else now
+        due_at = min(now, said.due_at(self.profile)) if relevant and not said.speaking else now
         commit = Commit(text, ended_at, max(due_at, min(self._free_at, now)), tuple(u.number for u in relevant))
-        self.caller.clear(now)
+        self._caller.clear(now)
         self._hold_since = None
         self._speculation.forget()
         self._silence.forget()
@@ -257,31 +262,28 @@ class Turns:
         return [commit]
 
     def _commit_keys(self, now: float) -> list[Action]:
-        spoken, keys = self._text, self._keys.take()
+        spoken, keys = self._said.text, self._keys.take()
         return self._commit(f"{spoken} {keys}".strip(), now)
 
     def _cut_turn(self, now: float) -> list[Action]:
         """The caller does not stop."""
         if self._keys:
             return self._commit_keys(now)
-        if not self._relevant:
+        if not self._said.relevant:
             return self._drop(now)
         self._long_turns += 1
         if self._long_turns < _LONG_TURNS:
-            return self._commit(self._text, now)
-        self.caller.clear(now)
+            return self._commit(self._said.text, now)
+        self._caller.clear(now)
         return self._unasked(self._silence.leave(self.profile.silence), now)
 
     def _drop(self, now: float) -> list[Action]:
-        self.caller.clear(now)
+        self._caller.clear(now)
         return []
 
     def _settle(self, now: float) -> list[Action]:
-        self.caller.settle(now)
+        self._caller.settle(now)
         return []
-
-    def _leave_hold(self, now: float) -> list[Action]:
-        return self._hang_up("on_hold", now)
 
     def _break_silence(self, now: float) -> list[Action]:
         return self._unasked(self._silence.break_(self.profile.silence), now)
@@ -293,6 +295,6 @@ class Turns:
         return [action]
 
     def _hang_up(self, reason: str, now: float) -> list[Action]:
-        self.caller.clear(now)
+        self._caller.clear(now)
         self._over = True
         return [HangUp(reason)]

@@ -78,8 +78,11 @@ def is_unfinished(text: str) -> bool:
 def is_echo(text: str, agent: Sequence[str]) -> bool:
     """Whether `text` is a stretch of what the agent said, its words `agent`, as far as a recogniser gets echo right."""
     said = words(text)
-    if len(said) < _ECHO_WORDS or not agent:
-        return False
+    return len(said) >= _ECHO_WORDS and bool(agent) and _comes_back(said, tuple(agent))
+
+
+@lru_cache(maxsize=256)
+def _comes_back(said: tuple[str, ...], agent: tuple[str, ...]) -> bool:
     blocks = SequenceMatcher(None, agent, said, autojunk=False).get_matching_blocks()
     found = [block for block in blocks if block.size > 1]
     if not found:

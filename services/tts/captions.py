@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from operator import add
 
 CHARS_PER_S = 15.0
 """What English speech says in a second, about: used where the provider gives no times."""
@@ -42,19 +43,22 @@ class Captions:
         They count from where the stretch before it ended, or from some earlier point: characters follow each other
         without a gap, so the time at which the first begins tells.
         """
-        ends = [start + duration for start, duration in zip(starts_ms, durations_ms, strict=False)]
-        timed = [(char, end) for group, end in zip(chars, ends, strict=False) for char in group if not char.isspace()]
-        told_again = self._told_again("".join(char for char, _ in timed))
+        ends = list(map(add, starts_ms, durations_ms))
+        spoken = [char for group, _ in zip(chars, ends, strict=False) for char in group if not char.isspace()]
+        spoken_ends = [end for group, end in zip(chars, ends, strict=False) for char in group if not char.isspace()]
+        told_again = self._told_again("".join(spoken))
         self._estimating = told_again is None
         first_ms = next((start for start, end in zip(starts_ms, ends, strict=False) if end > start), 0)
         base = self._pass_began_ms if told_again else max(0, self._aligned_ms - first_ms)
-        for _, end_ms in timed[told_again:] if told_again is not None else ():
-            while self._text[self._found].isspace():
-                self._found += 1
-            self._found += 1
-            self._marks.append((base + end_ms, self._found))
+        text, found = self._text, self._found
+        for end_ms in spoken_ends[told_again:] if told_again is not None else ():
+            while text[found].isspace():
+                found += 1
+            found += 1
+            self._marks.append((base + end_ms, found))
+        self._found = found
         self._pass_began_ms = base
-        self._aligned_ms = max([self._aligned_ms, *(base + end for end in ends)])
+        self._aligned_ms = max(self._aligned_ms, base + max(ends, default=0))
 
     def _told_again(self, spoken: str) -> int | None:
         """How many characters of `spoken` were found before; None if it is not what comes next in the text."""

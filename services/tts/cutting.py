@@ -37,6 +37,8 @@ def split(mulaw: bytes, longest: int = LONGEST) -> list[bytes]:
 
 def _spread(mulaw: bytes, text: str) -> list[Cut]:
     """`text` comes with the end of its audio."""
+    if len(mulaw) <= LONGEST:
+        return [Cut(mulaw, text)]
     *parts, final = split(mulaw)
     return [*(Cut(part, "") for part in parts), Cut(final, text)]
 

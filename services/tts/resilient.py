@@ -184,13 +184,23 @@ class ResilientVoice:
 
     def _watch(self) -> None:
         """A provider that owes audio sends some before long."""
+        if self._failover.link is None or not any(speech.waiting for speech in self._speeches.values()):
+            self._rest()
+        elif self._overdue is None:
+            self._overdue = Deadline(self._answer_s, self._give_up)
+        else:
+            self._overdue.renew()
+
+    def _rest(self) -> None:
+        """Nothing is owed."""
         if self._overdue is not None:
             self._overdue.cancel()
+            self._overdue = None
+
+    def _give_up(self) -> None:
         self._overdue = None
-        link = self._failover.link
-        if link is not None and any(speech.waiting for speech in self._speeches.values()):
-            lost = ProviderLost(f"no audio for {self._answer_s} s", "timeout")
-            self._overdue = Deadline(self._answer_s, partial(self._failover.lose, link, lost))
+        if (link := self._failover.link) is not None:
+            self._failover.lose(link, ProviderLost(f"no audio for {self._answer_s} s", "timeout"))
 
     def usage(self) -> list[Usage]:
         """For the bill."""
@@ -198,6 +208,5 @@ class ResilientVoice:
 
     async def close(self) -> None:
         self._over = True
-        if self._overdue is not None:
-            self._overdue.cancel()
+        self._rest()
         await self._failover.close()

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -260,7 +261,7 @@ async def test_only_what_the_profile_sets_is_sent() -> None:
     system, said = body.pop("messages")
     assert system["content"].startswith("You are Bella.\n")
     assert "call end_call" in system["content"]
-    assert said == HELLO[1].model_dump()
+    assert said == asdict(HELLO[1])
     (tool,) = body.pop("tools")
     assert (tool["type"], tool["function"]["name"]) == ("function", "end_call")
     assert tool["function"]["parameters"]["properties"] == {}

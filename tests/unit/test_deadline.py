@@ -53,3 +53,39 @@ async def test_work_ends_with_its_deadline() -> None:
             await asyncio.Event().wait()
     async with within(5):
         await asyncio.sleep(0)
+
+
+async def test_each_of_several_waits_has_the_whole_time() -> None:
+    limit, kept = within(0.3), asyncio.Event()
+    for _ in range(3):
+        async with limit:
+            Deadline(0.2, kept.set)
+            await kept.wait()
+        kept.clear()
+    with pytest.raises(TimeoutError):
+        async with limit:
+            await asyncio.Event().wait()
+    async with limit:
+        await asyncio.sleep(0)
+
+
+async def test_what_is_done_between_two_waits_is_not_limited() -> None:
+    limit, late = within(0.02), asyncio.Event()
+    async with limit:
+        await asyncio.sleep(0)
+    Deadline(0.1, late.set)
+    async with asyncio.timeout(5):
+        await late.wait()
+    async with limit:
+        await asyncio.sleep(0)
+
+
+async def test_a_deadline_that_is_renewed_has_its_whole_time_again() -> None:
+    missed, looked = asyncio.Event(), asyncio.Event()
+    deadline = Deadline(0.3, missed.set)
+    Deadline(0.2, deadline.renew)
+    Deadline(0.4, looked.set)
+    async with asyncio.timeout(5):
+        await looked.wait()
+        assert not missed.is_set()
+        await missed.wait()

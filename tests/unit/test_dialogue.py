@@ -8,8 +8,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from services.llm.provider import ProviderFailed
+from services.llm.provider import ChatModel, ProviderFailed
+from services.llm.stage import LlmStage
 from services.llm.store import BUCKET, KEEP_S
+from shared.agents import AgentProfile
 from shared.channel import CallChannel
 from shared.messages import (
     Control,
@@ -20,7 +22,7 @@ from shared.messages import (
     TranscriptAgent,
     TranscriptCaller,
 )
-from shared.stage import CannotServe
+from shared.stage import CannotServe, ClosingStage
 from shared.turn_taking import BargeInProfile, TurnProfile
 from tests.llm_model import ScriptedModel
 from tests.llm_phone import PROFILE, Exchange, Phone, exchange_open, texts
@@ -208,3 +210,18 @@ async def test_closing_ends_the_stream_and_the_model(exchange: Exchange) -> None
     await phone.close()
     await asyncio.wait_for(model.cut_off.wait(), 5)
     assert model.closed
+
+
+async def test_what_the_models_share_ends_with_the_worker() -> None:
+    closed = asyncio.Event()
+
+    async def open_model(profile: AgentProfile) -> tuple[str, ChatModel]:
+        return "scripted", ScriptedModel()
+
+    async def close_models() -> None:
+        closed.set()
+
+    stage = LlmStage(open_model, close_models)
+    assert isinstance(stage, ClosingStage)
+    await stage.close()
+    assert closed.is_set()

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.llm.dialogue import Dialogue
@@ -232,7 +233,7 @@ async def test_the_caller_hears_every_word_once(messages: int, saves_last: bool)
     await world.close()
     found = await (await world.bus.bucket(BUCKET, KEEP_S)).get("CA1")
     assert found is not None
-    record = Record.model_validate_json(found[0])
+    record = msgspec.json.decode(found[0], type=Record)
     said = [(entry.role, entry.content.strip()) for entry in record.messages]
     questions = [("user", asked) for asked in ANSWERS]
     assert said == [

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Coroutine
+from copy import deepcopy
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -122,7 +124,7 @@ def test_the_prompt_of_an_upcoming_turn_is_that_of_the_committed_one_and_is_not_
         memory.caller_said(f"question {number}")
         if number % 2:
             memory.heard(memory.reply_began(number).generation, "answer", over=True, interrupted=number == 3)
-    before = memory.record.model_copy(deep=True)
+    before = deepcopy(memory.record)
     upcoming = memory.prompt("Be kind.", "and now ")
     assert memory.record == before
     memory.caller_said("and now ")
@@ -200,7 +202,7 @@ async def saved(bucket: Bucket, record: Record, epoch: int = 1) -> MemoryStore:
 async def kept(bucket: Bucket) -> Record:
     found = await bucket.get("CA1")
     assert found is not None
-    return Record.model_validate_json(found[0])
+    return msgspec.json.decode(found[0], type=Record)
 
 
 async def test_another_worker_goes_on_where_the_first_stopped() -> None:
@@ -297,7 +299,7 @@ class SlowBucket:
 
     @property
     def generations(self) -> list[int]:
-        return [Record.model_validate_json(value).generation for value in self.values]
+        return [msgspec.json.decode(value, type=Record).generation for value in self.values]
 
 
 async def test_a_slow_broker_gets_the_newest_state_only() -> None:

@@ -5,10 +5,12 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from elevenlabs.types import CloseContext, FlushContext, InitializeConnectionMulti, SendTextMulti
 
 from services.tts.provider import Piece
+from services.tts.providers.elevenlabs_messages import Answer, read
 from services.tts.providers.elevenlabs_voice import MAX_CONTEXTS, ElevenLabsVoice, VoiceLost
 from shared.agents import TtsProfile
 from shared.audio import bytes_of, duration_ms
@@ -22,7 +24,7 @@ class ScriptedSocket:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.closed = False
-        self._answers: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def send(self, **message: Any) -> None:
         if self.closed:
@@ -30,7 +32,7 @@ class ScriptedSocket:
         self.sent.append(message)
 
     def answer(self, **message: Any) -> None:
-        self._answers.put_nowait(message)
+        self._answers.put_nowait(msgspec.json.encode(message))
 
     def audio(self, generation: int, ms: int, **alignment: Any) -> None:
         audio = base64.b64encode(b"\x01" * bytes_of(ms)).decode()
@@ -40,9 +42,9 @@ class ScriptedSocket:
         self.closed = True
         self._answers.put_nowait(None)
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+    async def messages(self) -> AsyncIterator[Answer]:
         while (message := await self._answers.get()) is not None:
-            yield message
+            yield read(message)
 
     async def close(self) -> None:
         self.hang_up()
@@ -273,5 +275,5 @@ async def test_a_message_that_nobody_understands_fails_the_voice() -> None:
     await studio.voice.start()
     await studio.voice.speak(1, REPLY)
     studio.socket.answer(audio="not base64!", contextId="1")
-    assert isinstance(await studio.failure(), ValueError)
+    assert isinstance(await studio.failure(), msgspec.DecodeError)
     await studio.voice.close()

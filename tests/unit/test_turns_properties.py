@@ -193,10 +193,10 @@ class Ear:
             self.hears(SpeechFinal(utterance=number, text=text, complete=True))
 
     def dies(self, text: str, begin_ms: int, end_ms: int, *, told: bool) -> None:
-        self.phone.turns.caller.lost(self.epoch)
+        self.phone.turns.stt_lost(self.epoch)
         self.phone.passes(0.6)
         self.epoch, self.utterance = self.epoch + 1, 0
-        self.phone.turns.caller.taken(self.epoch, self.phone.now)
+        self.phone.turns.stt_taken(self.epoch, self.phone.now)
         if told:
             # Only the end of what was told is heard again.
             self.tells(text.split()[-1], max(begin_ms + 1, end_ms - 300), end_ms)

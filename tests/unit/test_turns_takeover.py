@@ -106,12 +106,12 @@ def test_another_recogniser_takes_over(call: str) -> None:
     events, taken_ms, expected = EARS[call]
     turns = machine(silence=SilenceProfile(reprompt_s=0))
     done = hold(turns, *FIRST, until=1100)
-    turns.caller.lost(1)
+    turns.stt_lost(1)
     before = [event for event in events if taken_ms is None or event[0] < taken_ms]
     done += hold(turns, *before, until=taken_ms) if before else []
     while turns.deadline is not None and taken_ms is not None and turns.deadline <= at(taken_ms):
         done += _ring(turns)
-    turns.caller.taken(2, at(taken_ms or 0))
+    turns.stt_taken(2, at(taken_ms or 0))
     rest = [event for event in events if event not in before]
     done += hold(turns, *(rest or [playback(taken_ms or 0, 0, "playing")]), until=8000)
     assert done == expected
@@ -120,7 +120,7 @@ def test_another_recogniser_takes_over(call: str) -> None:
 def test_a_recogniser_that_is_lost_for_long_costs_no_half_turn() -> None:
     turns = machine(max_turn_s=20)
     hold(turns, *FIRST, until=1100)
-    turns.caller.lost(1)
+    turns.stt_lost(1)
     assert hold(turns, playback(1200, 0, "playing"), until=19_000) == []
     assert hold(turns, playback(19_000, 0, "playing"), until=21_000) == [(20_000, "a table for")]
 

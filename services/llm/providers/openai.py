@@ -1,22 +1,25 @@
 """OpenAI Chat Completions, streamed through the vendor's SDK.
 
-The SDK connects, refuses, times out and reads the event stream. Its request and response models are left out, by the
-way that its README gives for endpoints without any (`client.post`): they would take more than half of a reply's CPU
-time. aiohttp carries the requests, which the SDK offers as well: httpx2 takes twice its CPU time for a stream.
+The SDK connects, refuses and times out. Its request and response models are left out, by the way that its README gives
+for endpoints without any (`client.post`), and so is its reader of the event stream (`openai_stream.py`): they would
+take more than half of a reply's CPU time. aiohttp carries the requests, which the SDK offers as well: httpx2 takes
+twice its CPU time for a stream.
 Importing this module takes half a second: import it only when the provider is used.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 
 import aiohttp
 import httpx2
 import msgspec
 import openai
 import structlog
-from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
+from openai import AsyncOpenAI, DefaultAioHttpClient
 
 from services.llm.provider import ChatMessage, EndCall, ProviderFailed, ReplyItem, TextDelta, Usage
+from services.llm.providers.openai_stream import Chunk, Chunks, ToolCall
 from shared.agents import LlmProfile
 from shared.settings import Settings
 from shared.stage import CannotServe
@@ -154,15 +157,14 @@ class OpenAiModel:
         tools = _ToolCalls()
         try:
             async with await self._ask(messages) as stream:
-                async for data in stream:
-                    chunk = msgspec.convert(data, _Chunk)
+                async for chunk in stream:
                     usage = _usage(chunk) or usage
-                    for choice in chunk.choices:
+                    for choice in chunk.choices or ():
                         finished = finished or choice.finish_reason is not None
                         tools.feed(choice.delta.tool_calls or ())
                         if choice.delta.content:
                             yield TextDelta(choice.delta.content)
-        except (openai.OpenAIError, msgspec.ValidationError, ValueError) as error:
+        except (openai.OpenAIError, msgspec.DecodeError, ValueError) as error:
             raise _failure(error, self._client) from error
         if not finished:
             raise ProviderFailed("the answer broke off", "broke_off", again=True)
@@ -171,7 +173,7 @@ class OpenAiModel:
         if usage is not None:
             yield usage
 
-    async def _ask(self, messages: Sequence[ChatMessage]) -> AsyncStream[object]:
+    async def _ask(self, messages: Sequence[ChatMessage]) -> Chunks:
         if self._kind in self._without_tools:
             return await self._request(messages)
         try:
@@ -185,56 +187,25 @@ class OpenAiModel:
             self._without_tools.add(self._kind)
             return await self._request(messages)
 
-    async def _request(self, messages: Sequence[ChatMessage], **tools: object) -> AsyncStream[object]:
+    async def _request(self, messages: Sequence[ChatMessage], **tools: object) -> Chunks:
         profile = self._profile
         optional = {"temperature": profile.temperature, "reasoning_effort": profile.reasoning_effort}
         body = {
             "model": profile.model,
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "messages": list(messages),
             "stream": True,
             "stream_options": {"include_usage": True},
             "max_completion_tokens": max_tokens(profile),
             **{name: value for name, value in optional.items() if value is not None},
             **tools,
         }
+        content = msgspec.json.encode(body)
         return await self._client.post(
-            "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
+            "/chat/completions", cast_to=object, content=content, stream=True, stream_cls=Chunks
         )
 
     async def close(self) -> None:
         return None
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    index: int
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta
-    finish_reason: str | None = None
-
-
-class _Used(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Chunk(msgspec.Struct):
-    """What is read of an event of the stream."""
-
-    choices: list[_Choice]
-    model: str = ""
-    usage: _Used | None = None
 
 
 class _ToolCalls:
@@ -243,7 +214,7 @@ class _ToolCalls:
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def feed(self, deltas: Iterable[_ToolCall]) -> None:
+    def feed(self, deltas: Iterable[ToolCall]) -> None:
         for delta in deltas:
             name = delta.function.name if delta.function is not None else None
             self._names[delta.index] = self._names.get(delta.index, "") + (name or "")
@@ -260,9 +231,9 @@ class _ToolCalls:
 def _told_to_end(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """`messages` with a system prompt that speaks of the tool: a model that has none would read its name aloud."""
     system, *rest = messages
-    return [system.model_copy(update={"content": system.content + _ENDING}), *rest]
+    return [replace(system, content=system.content + _ENDING), *rest]
 
 
-def _usage(chunk: _Chunk) -> Usage | None:
+def _usage(chunk: Chunk) -> Usage | None:
     used = chunk.usage
     return None if used is None else Usage(chunk.model, used.prompt_tokens, used.completion_tokens)

@@ -44,8 +44,10 @@ class ElevenLabs:
         self._key = settings.elevenlabs_api_key.get_secret_value()
         self._base_url = settings.elevenlabs_base_url
         self._connect_s = settings.provider_connect_s
-        # Reading the root certificates takes 20 ms: once a process, not once a call.
-        self._tls = httpx.create_ssl_context()
+        # Reading the root certificates takes 20 ms, the client and the SDK take one more: once a process, not once a
+        # call. Each call makes one request: no connection is kept, so there is none to close.
+        http = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
+        self._sdk = AsyncElevenLabs(api_key=self._key, base_url=self._base_url, httpx_client=http)
 
     async def open_voice(self, profile: TtsProfile, listener: Listener, failure: Failure) -> ElevenLabsVoice:
         """The voice that `profile` names, its socket open. Raises CannotServe."""
@@ -65,15 +67,13 @@ class ElevenLabs:
 
     async def _check(self, voice: str) -> None:
         """Raises CannotServe when the key or the voice is refused; anything less clear is left to the socket."""
-        async with httpx.AsyncClient(verify=self._tls) as client:
-            sdk = AsyncElevenLabs(api_key=self._key, base_url=self._base_url, httpx_client=client)
-            try:
-                async with within(self._connect_s):
-                    await sdk.voices.get(voice, request_options={"max_retries": 0})
-            except ApiError as error:
-                self._judge(voice, error)
-            except (httpx.HTTPError, TimeoutError, ValueError) as error:
-                log.warning("elevenlabs_voice_not_checked", error=repr(error))
+        try:
+            async with within(self._connect_s):
+                await self._sdk.voices.get(voice, request_options={"max_retries": 0})
+        except ApiError as error:
+            self._judge(voice, error)
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            log.warning("elevenlabs_voice_not_checked", error=repr(error))
 
     def _judge(self, voice: str, error: ApiError) -> None:
         reason = str(error.body)

@@ -1,12 +1,14 @@
 """The connection to ElevenLabs' speech, JSON in both directions."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 import aiohttp
+import msgspec
 import structlog
+
+from services.tts.providers.elevenlabs_messages import Answer, read
 
 log = structlog.get_logger()
 
@@ -24,8 +26,8 @@ class Socket(Protocol):
     async def send(self, **message: Any) -> None:
         """Send one message. Raises ConnectionError."""
 
-    def messages(self) -> AsyncIterator[dict[str, Any]]:
-        """What ElevenLabs sends, until the socket closes. Raises ValueError for what is no JSON object."""
+    def messages(self) -> AsyncIterator[Answer]:
+        """What ElevenLabs sends, until the socket closes. Raises msgspec.DecodeError for what nobody understands."""
 
     async def close(self) -> None:
         """Say goodbye. Never raises, never takes longer than a second."""
@@ -44,20 +46,20 @@ class ElevenLabsSocket:
         return self._socket.closed
 
     async def send(self, **message: Any) -> None:
-        await self._socket.send_str(json.dumps(message))
+        await self._send(message)
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._socket.send_frame(msgspec.json.encode(message), aiohttp.WSMsgType.TEXT)
+
+    async def messages(self) -> AsyncIterator[Answer]:
         async for message in self._socket:
             if message.type is aiohttp.WSMsgType.TEXT:
-                decoded = json.loads(message.data)
-                if not isinstance(decoded, dict):
-                    raise ValueError("ElevenLabs sent no JSON object")
-                yield decoded
+                yield read(message.data)
 
     async def close(self) -> None:
         try:
             async with asyncio.timeout(2 * CLOSE_S):
-                await self._socket.send_str(json.dumps({"close_socket": True}))
+                await self._send({"close_socket": True})
                 await self._socket.close()
         except (OSError, TimeoutError) as error:
             log.debug("elevenlabs_gone", error=repr(error))

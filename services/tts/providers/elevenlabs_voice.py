@@ -6,17 +6,18 @@ a context that was closed counts until its `isFinal`; `voice_settings` belong in
 """
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from msgspec import UNSET
 
 from services.tts.captions import CHARS_PER_S, Captions
 from services.tts.cutting import Cutter
 from services.tts.provider import Failure, Listener, Piece
+from services.tts.providers.elevenlabs_messages import Answer
 from services.tts.providers.elevenlabs_socket import Socket
 from shared.agents import TtsProfile
 from shared.provider_errors import ProviderLost
@@ -68,7 +69,7 @@ class ElevenLabsVoice:
         self._clock = clock
         self._speed = min(max(profile.speed, _SPEEDS[0]), _SPEEDS[1])
         self._socket: Socket | None = None
-        self._contexts: set[str] = set()
+        self._contexts: set[int] = set()
         """Those that count against the limit of the socket."""
         self._replies: dict[int, _Reply] = {}
         """Those that somebody still wants to hear."""
@@ -133,7 +134,7 @@ class ElevenLabsVoice:
         if not self._wanted(generation, reply):
             return
         reply.open = True
-        self._contexts.add(str(generation))
+        self._contexts.add(generation)
         voice_settings = {} if self._speed == 1.0 else {"voice_settings": {"speed": self._speed}}
         await self._send(generation, text=" ", **voice_settings)
 
@@ -182,27 +183,27 @@ class ElevenLabsVoice:
 
     async def _receive(self, socket: Socket) -> None:
         async for message in socket.messages():
-            if "error" in message:
+            if message.error is not UNSET:
                 self._check(message)
-            elif message.get("isFinal"):
-                await self._on_final(socket, str(message.get("contextId")))
-            elif message.get("audio"):
-                await self._on_audio(message)
+            elif message.is_final:
+                await self._on_final(socket, message)
+            elif message.audio:
+                await self._on_audio(message.audio, message)
         if socket is self._socket and any(reply.open for reply in self._replies.values()):
             raise VoiceLost("ElevenLabs closed the socket in the middle of a reply")
 
-    def _check(self, message: dict[str, Any]) -> None:
-        if message["error"] == _IDLE and not self._replies:
+    def _check(self, message: Answer) -> None:
+        if message.error == _IDLE and not self._replies:
             log.debug("elevenlabs_idle")
         else:
-            reason = _ERRORS.get(str(message["error"]), "connection")
-            raise VoiceLost(f"ElevenLabs: {message['error']}: {message.get('message')}", reason)
+            reason = _ERRORS.get(str(message.error), "connection")
+            raise VoiceLost(f"ElevenLabs: {message.error}: {message.message}", reason)
 
-    async def _on_final(self, socket: Socket, context: str) -> None:
+    async def _on_final(self, socket: Socket, message: Answer) -> None:
         if socket is not self._socket:
             return
-        self._contexts.discard(context)
-        generation = int(context) if context.isdecimal() else -1
+        generation = message.generation
+        self._contexts.discard(generation)
         reply = self._replies.get(generation)
         if reply is None:
             return
@@ -210,15 +211,14 @@ class ElevenLabsVoice:
         if reply.ended:
             await self._finish(generation, reply)
 
-    async def _on_audio(self, message: dict[str, Any]) -> None:
-        context = str(message.get("contextId"))
-        generation = int(context) if context.isdecimal() else -1
+    async def _on_audio(self, mulaw: bytes, message: Answer) -> None:
+        generation = message.generation
         reply = self._replies.get(generation)
         if reply is None:
             return
-        if times := message.get("alignment") or message.get("normalizedAlignment"):
-            reply.cutter.captions.align(times["chars"], times["charStartTimesMs"], times["charDurationsMs"])
-        for part in reply.cutter.feed(base64.b64decode(message["audio"]), self._clock()):
+        if times := message.times:
+            reply.cutter.captions.align(times.chars, times.char_start_times_ms, times.char_durations_ms)
+        for part in reply.cutter.feed(mulaw, self._clock()):
             if generation not in self._replies or self._over:
                 return
             await self._listener(Piece(generation, part.mulaw, part.text))
