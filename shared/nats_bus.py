@@ -24,6 +24,7 @@ from shared.bus import (
 from shared.nats_buckets import NatsBucket, translated
 from shared.nats_connection import Broker, explained, open_client
 from shared.nats_objects import NatsObjects
+from shared.nats_outlet import Outlet
 from shared.nats_retry import ATTEMPT_S, Repeats, once, until_answered
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class NatsBus:
         self._tasks: set[asyncio.Task[None]] = set()
         self._control: Client
         self._audio: Client
+        self._outlet: Outlet
         self._stream: JetStreamContext
 
     async def open(self, name: str) -> None:
@@ -62,6 +64,7 @@ class NatsBus:
         except BaseException:
             await self._control.close()
             raise
+        self._outlet = Outlet(self._audio)
         self._stream = self._control.jetstream(timeout=ATTEMPT_S)
         try:
             await nats_stores.ensure(self._stream, makes=self._broker.makes_stores, replicas=self._broker.replicas)
@@ -90,10 +93,7 @@ class NatsBus:
             raise Disconnected(repr(error)) from error
 
     async def publish_audio(self, subject: str, payload: bytes) -> None:
-        try:
-            await self._audio.publish(subject, payload)
-        except (nats.errors.OutboundBufferLimitError, nats.errors.ConnectionClosedError):
-            return
+        self._outlet.publish(subject, payload)
 
     async def record(self, subject: str, payload: bytes) -> None:
         headers = once()
@@ -145,6 +145,7 @@ class NatsBus:
             raise Disconnected(repr(error)) from error
 
     async def flush(self) -> None:
+        self._outlet.flush()
         await asyncio.gather(self._control.flush(), self._audio.flush())
 
     async def bucket(self, name: str, ttl_s: float) -> Bucket:
@@ -170,6 +171,7 @@ class NatsBus:
     async def close(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2.0)
+        self._outlet.flush()
         for client in (self._audio, self._control):
             if client.is_connected:
                 await client.drain()

@@ -113,7 +113,7 @@ class Downlink:
                 await self._media.clear()
             for audio in step.play:
                 if self._clock.awaits(audio.mark):
-                    _frames_out.inc()
+                    _frames_out.count += 1
                     await self._media.play(audio.payload, audio.mark)
             await self._report(step)
         self._settle()

@@ -20,42 +20,34 @@ class Joining:
 
     def __init__(self) -> None:
         """Empty."""
+        self.frames = 0
+        """How many there are."""
         self.begins_ms = 0
         self.ends_ms = 0
         """Where the newest frame ends."""
-        self._frames: list[bytes] = []
+        self.length_ms = 0
+        """How long they play together."""
+        self.wanted_ms = JOINED_MS
+        """How long they may become."""
+        self._audio: list[bytes] = []
         self._faint_ms = 0
         """How long there was no sound."""
 
-    def __len__(self) -> int:
-        """How many frames there are."""
-        return len(self._frames)
-
-    @property
-    def length_ms(self) -> int:
-        """How long they play together."""
-        return self.ends_ms - self.begins_ms if self._frames else 0
-
-    @property
-    def wanted_ms(self) -> int:
-        """How long they may become."""
-        return LONG_MS if self._faint_ms > _SILENCE_MS else JOINED_MS
-
-    def adjoins(self, timestamp_ms: int) -> bool:
-        """Whether a frame that begins at `timestamp_ms` can be joined to those that are here."""
-        return not self._frames or timestamp_ms == self.ends_ms
-
     def add(self, timestamp_ms: int, mulaw: bytes) -> None:
-        """A frame that adjoins."""
-        if not self._frames:
+        """A frame that begins where the newest one ends, unless it is the first."""
+        if not self.frames:
             self.begins_ms = timestamp_ms
-        self._frames.append(mulaw)
+        self._audio.append(mulaw)
+        self.frames += 1
         length_ms = duration_ms(mulaw)
         self.ends_ms = timestamp_ms + length_ms
+        self.length_ms += length_ms
         self._faint_ms = self._faint_ms + length_ms if is_faint(mulaw) else 0
+        self.wanted_ms = LONG_MS if self._faint_ms > _SILENCE_MS else JOINED_MS
 
     def take(self) -> bytes:
         """Their audio; empty after that."""
-        joined = b"".join(self._frames)
-        self._frames.clear()
+        joined = b"".join(self._audio)
+        self._audio.clear()
+        self.frames = self.length_ms = 0
         return joined

@@ -3,7 +3,7 @@
 from collections import deque
 from typing import NamedTuple
 
-from shared.audio import FRAME_MS, duration_ms
+from shared.audio import FRAME_MS, bytes_of, duration_ms
 
 LONGEST_MS = 30_000
 
@@ -27,15 +27,16 @@ class Recent:
     def __init__(self, longest_ms: int = LONGEST_MS) -> None:
         """Empty."""
         self._frames: deque[Frame] = deque()
-        self._longest_ms = longest_ms
-        self._length_ms = 0
+        self._most_bytes = bytes_of(longest_ms)
+        # A carrier's frames have 20 ms; shorter ones must not fill the memory either.
+        self._most_frames = longest_ms // FRAME_MS
+        self._bytes = 0
 
     def keep(self, frame: Frame) -> None:
         """The next frame has come."""
         self._frames.append(frame)
-        self._length_ms += duration_ms(frame.payload)
-        # A carrier's frames have 20 ms; shorter ones must not fill the memory either.
-        while self._length_ms > self._longest_ms or len(self._frames) > self._longest_ms // FRAME_MS:
+        self._bytes += len(frame.payload)
+        while self._bytes > self._most_bytes or len(self._frames) > self._most_frames:
             self._drop()
 
     def drop_before(self, ms: int) -> None:
@@ -44,7 +45,7 @@ class Recent:
             self._drop()
 
     def _drop(self) -> None:
-        self._length_ms -= duration_ms(self._frames.popleft().payload)
+        self._bytes -= len(self._frames.popleft().payload)
 
     def first_after(self, ms: int) -> int | None:
         """The `seq` of the first frame that ends after `ms`; None when there is none."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
+from services.gateway.at_once import at_once
 from services.gateway.joining import LONG_MS, Joining
 from services.gateway.recent import Frame, Recent
 from services.gateway.utterances import UNSURE_MS, Utterances
@@ -29,7 +30,7 @@ _KEYS_OF_A_LINE = 100_000
 """The numbers of keys go on growing from line to line."""
 
 _frames_in = AUDIO_FRAMES.labels("in")
-Later = Callable[[float, Callable[[], None]], object]
+Later = Callable[[float, Callable[[int], None], int], object]
 
 
 class _Key(NamedTuple):
@@ -57,10 +58,9 @@ class Uplink:
         self._next = 0
         """The first message that was not sent."""
         self._held = False
-        self._closed = False
-        self._changed = asyncio.Event()
-        self._caught_up = asyncio.Event()
+        self._closed = self._failed = False
         self._sending: asyncio.Task[None] | None = None
+        """Sends what is too much to be sent at once."""
         self._keys: deque[_Key] = deque(maxlen=_KEYS_KEPT)
         self._pressed = 0
         self._keys_in_order = asyncio.Lock()
@@ -80,7 +80,6 @@ class Uplink:
         self._join()
         self._closed = True
         if self._sending is not None:
-            self._changed.set()
             await self._sending
 
     def carry(self, timestamp_ms: int, mulaw: bytes) -> None:
@@ -88,18 +87,17 @@ class Uplink:
         if self._closed or not mulaw:
             return
         joining = self._joining
-        if not joining.adjoins(timestamp_ms):
+        if joining.frames and timestamp_ms != joining.ends_ms:
             self._join()
         joining.add(timestamp_ms, mulaw)
         began_at = self._now() - joining.ends_ms / 1000
-        if began_at < self.opened_at or (self._seq == 0 and len(joining) == 1):
+        if began_at < self.opened_at or (self._seq == 0 and joining.frames == 1):
             self.opened_at = began_at
         wanted_ms = LONG_MS if self._held else joining.wanted_ms
         if joining.length_ms >= wanted_ms:
             self._join()
-        elif len(joining) == 1:
-            seq = self._seq
-            self._later((wanted_ms - joining.length_ms + LATE_MS) / 1000, lambda: self._join_late(seq))
+        elif joining.frames == 1:
+            self._later((wanted_ms - joining.length_ms + LATE_MS) / 1000, self._join_late, self._seq)
 
     def _join_late(self, seq: int) -> None:
         if seq == self._seq and not self._held:
@@ -107,45 +105,49 @@ class Uplink:
 
     def _join(self) -> None:
         """What was joined so far becomes a message."""
-        if not (count := len(self._joining)):
+        joining = self._joining
+        if not joining.frames:
             return
-        _frames_in.inc(count)
-        self._recent.keep(Frame(self._seq, self._joining.begins_ms, self._joining.take()))
+        _frames_in.count += joining.frames
+        frame = Frame(self._seq, joining.begins_ms, joining.take())
+        self._recent.keep(frame)
         self._seq += 1
-        if not self._held:
-            self._go()
+        if self._next == frame.seq and not self._held:
+            self._publish(frame)
 
-    def _go(self) -> None:
-        self._changed.set()
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
-
-    async def _send(self) -> None:
+    def _publish(self, frame: Frame) -> None:
+        if self._failed:
+            return
+        self._next = frame.seq + 1
         try:
-            await self._send_in_order()
+            at_once(self._channel.send_audio_in(*frame))
         except Exception as error:
             log.error("audio_not_sent", call_id=self._channel.call_id, exc_info=error)
-            self._closed = True
+            self._closed = self._failed = True
             if self._channel.on_failure is not None:
                 self._channel.on_failure(error)
-        finally:
-            self._caught_up.set()
 
-    async def _send_in_order(self) -> None:
-        sent = 0
-        while True:
-            while not self._held and (frame := self._recent.first_from(self._next)):
-                # Before the message is sent: somebody may want another one next by then.
-                self._next = frame.seq + 1
-                await self._channel.send_audio_in(*frame)
-                sent += 1
-                if sent % _BATCH == 0:
-                    await asyncio.sleep(0)
-            self._caught_up.set()
-            if self._closed:
-                return
-            await self._changed.wait()
-            self._changed.clear()
+    def _send(self) -> bool:
+        """Send what waits, but not more than a batch; returns whether nothing waits any more."""
+        for _ in range(_BATCH):
+            if self._held or self._failed:
+                return True
+            frame = self._recent.first_from(self._next)
+            if frame is None:
+                # Beyond what was dropped because nobody needs it any more.
+                self._next = self._seq
+                return True
+            self._publish(frame)
+        return False
+
+    async def _send_on(self) -> None:
+        try:
+            while True:
+                if self._send():
+                    return
+                await asyncio.sleep(0)
+        finally:
+            self._sending = None
 
     async def press(self, digit: str) -> None:
         """The caller's next key; the audio before it waits no longer. Raises BusError."""
@@ -180,19 +182,22 @@ class Uplink:
         """
         start = self._utterances.needed_from(round((since - self.opened_at) * 1000), unsure_ms)
         self._utterances.restarted(start, self._joining.ends_ms)
+        self.hold()
         self._join()
         first = self._recent.first_after(start)
         await self._send_from(self._seq if first is None else first)
 
     async def _send_from(self, seq: int) -> None:
         """Returns when everything was sent that is there."""
+        self.hold()
         self._join()
         self._next = seq
         self._held = False
         if not self._closed:
-            self._caught_up.clear()
-            self._go()
-            await self._caught_up.wait()
+            if self._sending is None:
+                self._sending = asyncio.create_task(self._send_on())
+            # Not awaited itself: it goes on if the caller is cancelled.
+            await asyncio.wait((self._sending,))
 
     async def _on_started(self, message: Message) -> None:
         if isinstance(message, SpeechStarted) and message.line in (0, self._channel.epoch):

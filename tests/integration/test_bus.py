@@ -60,6 +60,17 @@ async def test_messages_of_one_subscription_stay_in_order(any_bus: Bus) -> None:
     assert [(await inbox.next())[1][0] for _ in range(100)] == list(range(100))
 
 
+async def test_audio_waits_for_nothing_and_stays_in_order_with_what_is_flushed(any_bus: Bus) -> None:
+    inbox, call = Inbox(), uuid4().hex
+    await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox)
+    await any_bus.flush()
+    for number in range(100):
+        with pytest.raises(StopIteration):
+            any_bus.publish_audio(f"call.{call}.audio.in", bytes([number])).send(None)
+    await any_bus.flush()
+    assert [(await inbox.next())[1][0] for _ in range(100)] == list(range(100))
+
+
 async def test_one_of_a_queue_answers(any_bus: Bus) -> None:
     subject = f"lease.{uuid4().hex}"
 

@@ -19,6 +19,7 @@ from shared.messages import (
     SpeechStarted,
     SpeechStopped,
     UsageCounted,
+    Word,
 )
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -46,6 +47,22 @@ async def test_a_message_is_stamped_and_readable() -> None:
         "began_at": 12.0,
         "line": 0,
     }
+
+
+SENT: list[Message] = [
+    SpeechFinal(utterance=1, text="Grüße 😀", complete=True, words=(Word(text="Grüße", start_ms=0, end_ms=9),)),
+    Playback(generation=1, state="playing", heard_ms=5, heard='"Hi"\n', audible_at=1e22),
+    UsageCounted(provider="p", model="m", amounts={"tokens": 1}),
+]
+
+
+@pytest.mark.parametrize("message", SENT, ids=lambda message: message.suffix)
+async def test_a_message_travels_as_pydantic_writes_it(message: Message) -> None:
+    bus, before = MemoryBus(), message.model_copy()
+    await CallChannel(bus, "c1", "stt", 3, clock=lambda: 12.5).send(message)
+    stamp = {"call_id": "c1", "stage": "stt", "epoch": 3, "at": 12.5}
+    assert bus.published[0][1] == message.model_copy(update=stamp).model_dump_json().encode()
+    assert message == before
 
 
 async def test_messages_of_one_family_arrive_in_order() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -24,11 +25,14 @@ class Caller:
         self.frames = 0
         self.late: list[tuple[float, Callable[[], None]]] = []
         self.channel = CallChannel(bus, "c1", "gateway", 3)
-        self.uplink = Uplink(self.channel, self.now, lambda delay_s, call: self.late.append((delay_s, call)))
+        self.uplink = Uplink(self.channel, self.now, self.later)
         self.stt = CallChannel(bus, "c1", "stt", 1)
 
     def now(self) -> float:
         return 1000.0 + self.frames * 0.02
+
+    def later(self, delay_s: float, call: Callable[[int], None], seq: int) -> None:
+        self.late.append((delay_s, partial(call, seq)))
 
     async def speak(self, frames: int) -> None:
         for _ in range(frames):
@@ -227,6 +231,36 @@ async def test_when_nobody_takes_over_only_what_was_held_is_sent(caller: Caller)
     await caller.uplink.go_on()
     await caller.speak(2)
     assert caller.heard() == [*range(112)]
+
+
+async def test_what_was_not_held_is_sent_once(caller: Caller) -> None:
+    await caller.speak(3)
+    await caller.uplink.go_on()
+    await caller.speak(1)
+    await caller.uplink.replay(since=999.0)
+    assert caller.sent() == [(0, 1), (2,), (0, 1), (2,), (3,)]
+
+
+async def test_what_goes_on_to_be_sent_is_sent_although_nobody_waits_for_it(caller: Caller) -> None:
+    caller.uplink.hold()
+    await caller.speak(1200)
+    waiting = asyncio.create_task(caller.uplink.go_on())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await caller.speak(2)
+    await caller.uplink.close()
+    assert caller.heard() == [*range(1202)]
+
+
+async def test_what_was_told_for_good_while_it_was_held_is_not_waited_for(caller: Caller) -> None:
+    caller.uplink.hold()
+    await caller.speak(20)
+    await caller.uplink.press("1")
+    await caller.stt.send(SpeechFinal(utterance=1, text="One.", complete=True, until_ms=400, line=3))
+    await caller.bus.settle()
+    await caller.uplink.go_on()
+    await caller.speak(4)
+    assert [(message.seq, message.timestamp_ms) for message in caller.published()] == [(2, 400), (3, 440)]
 
 
 async def test_the_caller_may_have_said_nothing_yet(caller: Caller) -> None:

@@ -15,7 +15,7 @@ class BadMessage(ValueError):
     """The text is not a message of Twilio's protocol."""
 
 
-class MediaBody(msgspec.Struct):
+class MediaBody(msgspec.Struct, gc=False):
     """`media.media`."""
 
     payload: bytes
@@ -44,7 +44,7 @@ class StartBody(msgspec.Struct, rename="camel"):
     custom_parameters: dict[str, str] = {}
 
 
-class Inbound(msgspec.Struct):
+class Inbound(msgspec.Struct, gc=False):
     """Any message from Twilio; the body named by `event` is set."""
 
     event: str
@@ -65,12 +65,13 @@ def decode(text: str | bytes | memoryview) -> Inbound:
         message = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadMessage(str(error)) from error
-    if message.event in _WITH_BODY and getattr(message, message.event) is None:
-        raise BadMessage(f"{message.event} without its body")
-    if message.media is not None:
-        if len(message.media.payload) > MAX_PAYLOAD:
-            raise BadMessage(f"a payload of {len(message.media.payload)} bytes; {MAX_PAYLOAD} are allowed")
-        if not message.media.timestamp.isdecimal():
+    event, body = message.event, message.media
+    if (body is None or event != "media") and event in _WITH_BODY and getattr(message, event) is None:
+        raise BadMessage(f"{event} without its body")
+    if body is not None:
+        if len(body.payload) > MAX_PAYLOAD:
+            raise BadMessage(f"a payload of {len(body.payload)} bytes; {MAX_PAYLOAD} are allowed")
+        if not body.timestamp.isdecimal():
             raise BadMessage("media.timestamp is not a number")
     return message
 

@@ -46,7 +46,11 @@ class MediaSocket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is _CLOSE:
+        receiver = self._receiver
+        if kind is _TEXT and receiver is not None and frame.fin and not (self._fragments or self._over):
+            # Fifty times a second for each call.
+            receiver(frame.get_payload_as_memoryview())
+        elif kind is _CLOSE:
             self._closed_by_peer(frame)
         elif self._over:
             return

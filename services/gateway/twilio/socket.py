@@ -81,9 +81,10 @@ class TwilioMedia:
         except frames.BadMessage as error:
             log.warning("carrier_message_dropped", call_id=self._call_id, reason=str(error)[:200])
             return
-        if message.media is not None:
-            if message.media.track == "inbound":
-                self._on_audio(int(message.media.timestamp), message.media.payload)
+        body = message.media
+        if body is not None:
+            if body.track == "inbound":
+                self._on_audio(int(body.timestamp), body.payload)
         elif message.mark is not None:
             self._events.put_nowait(Mark(message.mark.name))
         elif message.dtmf is not None:
