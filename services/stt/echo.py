@@ -1,7 +1,7 @@
 """Whether what comes from the caller is the agent's own voice, back from a speakerphone. Pure."""
 
 from services.stt.caller_line import CallerLine
-from services.stt.playout import Playout
+from services.stt.playout import EARLIEST_MS, LATEST_MS, Playout
 from services.stt.spectrum import likeness, spectrogram
 from shared.audio import RATE, bytes_of
 from shared.mel import HOP_MS
@@ -19,6 +19,8 @@ room with 200 ms of reverberation), and of a caller's speech 0.1 % (0.6 % when i
 """
 FAMILIAR = 0.80
 """Enough near the delay at which this call's echo was before: 98 % in the same room, 0.1 % of a caller's speech."""
+_PROOF_S = 0.5
+"""The agent speaks so long, pauses between its words included, and nothing comes back: then there is no echo."""
 _NEAR_MS = 60
 """The playback is known so exactly; the delay of the echo is the line's and does not change."""
 
@@ -45,6 +47,12 @@ class EchoGuard:
     def possible(self, begin_at: float, end_at: float) -> bool:
         """Whether the agent's voice may come back between these Unix times."""
         return self._playout.audible(begin_at, end_at)
+
+    def excluded(self, quiet_from: float, quiet_until: float) -> bool:
+        """Whether there is no echo on the line: between these Unix times nothing came from the caller, although the
+        agent's newest reply was to be heard so early in them that all of its echo would have come as well."""
+        earliest, latest = EARLIEST_MS / 1000, LATEST_MS / 1000
+        return self._playout.played_s(quiet_from + earliest, quiet_until - latest) >= _PROOF_S
 
     def is_echo(self, from_ms: int, to_ms: int, ends_at: float) -> bool:
         """Whether the caller's line from `from_ms` to `to_ms` is the agent's voice and nothing louder.

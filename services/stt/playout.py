@@ -128,6 +128,14 @@ class Playout:
         """Whether the agent's voice may be on the caller's line between these times."""
         return bool(self._near(begin_at, end_at))
 
+    def played_s(self, since: float, until: float) -> float:
+        """How long the newest reply was to be heard between these times, in seconds."""
+        if not self._runs:
+            return 0.0
+        newest = [run for run in self._runs if run.generation == self._runs[-1].generation]
+        ends = ((run.since, until if run.until is None else run.until) for run in newest)
+        return sum(max(0.0, min(end, until) - max(begin, since)) for begin, end in ends)
+
     def _near(self, begin_at: float, end_at: float) -> list[_Run]:
         since = begin_at - LATEST_MS / 1000
         return [run for run in self._runs if run.since <= end_at and (run.until is None or run.until >= since)]

@@ -14,6 +14,7 @@ from services.stt.echo import EchoGuard
 from services.stt.history import History
 from services.stt.intake import Intake, Mark
 from services.stt.provider import BilledTranscriber, Hypothesis, Transcriber
+from services.stt.quiet import QuietLine
 from services.stt.timeline import Timeline
 from services.stt.utterances import Utterances
 from services.stt.vad import WINDOW_MS, VadBatcher
@@ -64,6 +65,7 @@ class SttSession:
         self._voice = Voice(0)
         """In the utterance that is open."""
         self._line = CallerLine()
+        self._quiet = QuietLine()
         self._echo = EchoGuard(self._line)
         self._turns = LiveTurns(call)
         self._timeline = Timeline()
@@ -107,6 +109,7 @@ class SttSession:
         self._newest = order
         self._arrivals.add(frame.timestamp_ms + duration_ms(frame.payload))
         self._line.add(frame.timestamp_ms, frame.payload)
+        self._quiet.add(frame.timestamp_ms, frame.payload)
         self._intake.put(frame, kept=self._arrivals.catching_up)
         self._vad.feed(frame.timestamp_ms, frame.payload)
 
@@ -128,6 +131,7 @@ class SttSession:
         self._vad.restart()
         self._arrivals.clear()
         self._line.clear()
+        self._quiet.clear()
 
     def _on_window(self, probability: float, start_ms: int) -> None:
         change = self._detector.hear(probability, start_ms)
@@ -148,10 +152,7 @@ class SttSession:
     def _count(self, utterance: int, begin_ms: int, end_ms: int) -> None:
         """There is voice from `begin_ms` to `end_ms`: tell when there is enough of the caller's."""
         if self._voice.utterance != utterance:
-            self._voice = Voice(utterance)
-            # Its first words wait for the first judgement.
-            at = self._arrivals.before(end_ms)
-            self._send(self._utterances.suspect(echo=self._echo.possible(at, at)))
+            self._begin_voice(utterance, begin_ms, end_ms)
         voice = self._voice
         min_ms = self._turns.profile.barge_in.length_after(voice.sustained_ms)
         if voice.own and min_ms is None:
@@ -164,6 +165,15 @@ class SttSession:
             voice.sustained_ms = voice.own_ms
             at = self._arrivals.before(end_ms)
             self._send([SpeechSustained(utterance=utterance, t_ms=end_ms, speech_ms=voice.own_ms, reached_at=at)])
+
+    def _begin_voice(self, utterance: int, begin_ms: int, end_ms: int) -> None:
+        self._voice = Voice(utterance)
+        quiet = self._quiet.before(begin_ms)
+        if quiet is not None and self._echo.excluded(*map(self._arrivals.before, quiet)):
+            self._voice.own = True
+        # Its first words wait for the first judgement.
+        at = self._arrivals.before(end_ms)
+        self._send(self._utterances.suspect(echo=not self._voice.own and self._echo.possible(at, at)))
 
     def _was_echo(self, utterance: int | None, from_ms: int, to_ms: int) -> bool:
         """Whether an utterance, or what is none yet, was nothing but the agent's voice."""

@@ -227,3 +227,22 @@ class TestPlayout:
         [candidate] = playout.candidates(T0 + 2.1, 10)
         # At T0 + 2.1 the reply is at 500 ms.
         assert candidate.lag_ms == pytest.approx(LATEST_MS, abs=HOP_MS)
+
+
+def test_a_line_from_which_nothing_came_back_has_no_echo() -> None:
+    guard = speaking()
+    # What was said up to 700 ms ago may still be on its way; reports are exact to 100 ms.
+    assert not guard.excluded(T0 - 5, T0 + 1.19)
+    assert guard.excluded(T0 - 5, T0 + 1.21)
+    assert not guard.excluded(T0 + 0.5, T0 + 1.7)
+    assert guard.excluded(T0 + 0.5, T0 + 1.9)
+
+
+def test_what_a_reply_before_has_proven_does_not_count() -> None:
+    guard = speaking()
+    guard.agent_heard(report("finished", 4000), T0 + 4)
+    assert guard.excluded(T0, T0 + 6)
+    guard.agent_heard(report("started", generation=2), T0 + 6)
+    assert not guard.excluded(T0, T0 + 7)
+    assert guard.excluded(T0, T0 + 7.3)
+    assert not EchoGuard(CallerLine()).excluded(T0, T0 + 10)

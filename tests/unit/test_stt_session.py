@@ -9,6 +9,7 @@ import pytest_asyncio
 import structlog.testing
 
 from services.stt.detector import SpeechDetector
+from services.stt.echo import EchoGuard
 from services.stt.provider import Hypothesis
 from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of, decode
 from shared.bus import Disconnected
@@ -331,6 +332,22 @@ async def test_a_caller_without_echo_is_heard_at_once_over_the_agent(booth: Boot
     assert sustained.t_ms - (await booth.heard.wait_for(SpeechStarted)).t_ms <= 256 + 96
     await booth.understand(Hypothesis("what are your hours", True, True))
     assert (await booth.heard.wait_for(SpeechFinal)).text == "what are your hours"
+
+
+async def test_a_caller_on_a_line_without_echo_is_not_judged(booth: Booth, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(*_: object) -> bool:
+        raise AssertionError("it was judged whether this is echo")
+
+    await booth.feed(silence(LEAD_MS))
+    await booth.agent_speaks(AGENT)
+    await booth.feed(silence(1300))
+    monkeypatch.setattr(EchoGuard, "is_echo", judge)
+    await booth.feed(SPEECH)
+    await booth.understand(Hypothesis("what are", final=False))
+    await booth.feed(silence(400))
+    await booth.understand(Hypothesis("what are your hours", True, True))
+    kinds = ["started", "sustained", "sustained", "partial", "stopped", "final"]
+    assert booth.told == [(kind, 1) for kind in kinds]
 
 
 async def test_words_of_an_echo_that_only_the_provider_hears_are_nobodys() -> None:
