@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from services.gateway.reply import Outgoing, Reply
 from shared.messages import AudioOut, Playback, ReplyOnLine
 
+_TELL_EVERY_MS = 500
+"""A mark comes for each word; while all goes well nobody has to know that exactly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -30,6 +33,8 @@ class PlaybackClock:
         self._reply.complete = self._reply.finished = True
         self._audible_due = False
         """A reply has started, and it is not known yet when the caller heard it begin."""
+        self._told_ms = 0
+        """How much of the newest reply was heard when it was told last."""
         self._farewell: int | None = None
         self._over = False
         self._announced_until = 0.0
@@ -96,7 +101,11 @@ class PlaybackClock:
         if self._audible_due and audible_at is not None:
             self._audible_due = False
             moments["audible_at"] = audible_at
-        return Step(reports=self._finish(**moments) or (self._report("playing", **moments),))
+        if reports := self._finish(**moments):
+            return Step(reports=reports)
+        if not moments and reply.heard_ms - self._told_ms < _TELL_EVERY_MS:
+            return Step()
+        return Step(reports=(self._report("playing", **moments),))
 
     def pause(self, generation: int, now: float) -> Step:
         """Keep the rest of the reply `generation` back, also one of which nothing has come yet."""
@@ -170,5 +179,6 @@ class PlaybackClock:
 
     def _report(self, state: str, **moments: float) -> Playback:
         reply = self._reply
+        self._told_ms = reply.heard_ms
         values = {"generation": reply.generation, "turn_id": reply.turn_id, "state": state}
         return Playback.model_validate({**values, "heard_ms": reply.heard_ms, "heard": reply.heard, **moments})

@@ -8,9 +8,9 @@ from shared.messages.base import Message
 class Playback(Message):
     """The playback of a reply moved on.
 
-    `started`: the first audio was handed to the carrier. `playing`: a mark came back. `paused`: the carrier was
-    cleared, the rest is kept. `resumed`: it goes on at the word where it stopped. `finished`: the caller heard the
-    reply to its end. `cleared`: the rest will never be heard.
+    `started`: the first audio was handed to the carrier. `playing`: half a second more was heard. `paused`: the
+    carrier was cleared, the rest is kept. `resumed`: it goes on at the word where it stopped. `finished`: the caller
+    heard the reply to its end. `cleared`: the rest will never be heard.
     """
 
     suffix = "playback"

@@ -30,11 +30,18 @@ def test_a_mark_speaks_for_all_audio_before_it(phone: Phone) -> None:
 
 
 def test_playing_tells_only_what_the_marks_prove(phone: Phone) -> None:
-    first, second = phone.piece(200, "One "), phone.piece(200, "two ")
-    phone.piece(200, "three.", last=True)
+    first, second = phone.piece(500, "One "), phone.piece(500, "two ")
+    phone.piece(500, "three.", last=True)
     # The way back from the carrier takes 300 ms.
-    assert told(phone.at(500).played(first)) == [(1, "playing", 200, "One ")]
-    assert told(phone.at(700).played(second)) == [(1, "playing", 400, "One two ")]
+    assert told(phone.at(800).played(first)) == [(1, "playing", 500, "One ")]
+    assert told(phone.at(1300).played(second)) == [(1, "playing", 1000, "One two ")]
+
+
+def test_while_it_plays_it_is_told_twice_a_second_at_most(phone: Phone) -> None:
+    pieces = [phone.piece(200, f"{number} ") for number in range(7)]
+    reports = [[heard_ms for _, _, heard_ms, _ in told(phone.played(piece))] for piece in pieces]
+    # The first one tells when the reply was audible.
+    assert reports == [[200], [], [], [800], [], [], [1400]]
 
 
 def test_the_last_piece_may_come_empty_after_everything_was_heard(phone: Phone) -> None:
@@ -53,7 +60,7 @@ def test_a_reply_without_audio_is_finished_at_once(phone: Phone) -> None:
 
 
 def test_a_word_spread_over_pieces_is_heard_at_its_end(phone: Phone) -> None:
-    parts = [phone.piece(250), phone.piece(250), phone.piece(100, "Extraordinary!", last=True)]
+    parts = [phone.piece(500), phone.piece(500), phone.piece(100, "Extraordinary!", last=True)]
     assert [told(phone.played(part))[0][3] for part in parts] == ["", "", "Extraordinary!"]
 
 
