@@ -17,7 +17,7 @@ PLOT ?=
 CALLS ?= 20
 COUNT ?= 100
 
-.PHONY: help install call call-vendors scenarios interruptions load bench chaos leaks up down test test-containers check format image clean
+.PHONY: help install call call-vendors scenarios interruptions load bench guard chaos leaks up down test test-containers check format image clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ load: install ## Place CALLS=20 simultaneous calls through the vendors' SDKs, ea
 
 bench: install ## Find how many calls one core holds and what each costs (a quarter of an hour); LEVELS=10,50 runs these; JSON=, PLOT=x.svg
 	@python -m simulator bench $(if $(LEVELS),--levels $(LEVELS)) $(if $(JSON),--json "$(JSON)") $(if $(PLOT),--plot "$(PLOT)")
+
+guard: install ## Compare what a call costs with docs/bench-baseline.json (a minute; it warns and does not fail)
+	@python -m simulator bench --guard docs/bench-baseline.json
 
 chaos: install ## Break a running system in every way under CALLS=10 calls, judge what they hear; FAULTS=stt-*,broker-* picks
 	@python -m simulator chaos $(if $(FAULTS),--faults "$(FAULTS)") $(if $(filter command,$(origin CALLS)),--calls $(CALLS))
