@@ -130,14 +130,21 @@ async def test_what_was_measured_survives_a_system_that_fails(tmp_path: Path, be
         await result(tmp_path)
 
 
-async def test_the_guard_records_and_compares(tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_guard_records_and_compares(
+    tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "baseline.json"
     for argv, told in ((["--guard-record"], "recorded: "), ([], "a call-minute costs")):
         args = parser().parse_args(["bench", "--guard", str(path), *argv])
         assert await args.run(args) == 0
         assert capsys.readouterr().out.startswith(told)
+    monkeypatch.setattr("simulator.bench.pins.usable", lambda: frozenset((0,)))
+    args = parser().parse_args(["bench", "--guard", str(path)])
+    assert await args.run(args) == 0
+    assert capsys.readouterr().out.startswith("WARNING: nothing is pinned: system=0,load=1: no core 1 here")
     bench.breaks_at = 5
-    assert await parser().parse_args(["bench", "--guard", str(path)]).run(args) == 0
-    assert capsys.readouterr().out.startswith("WARNING: the cost of a call was not measured: no core left")
-    assert bench.tried == [10, 10, 10]
+    args = parser().parse_args(["bench", "--guard", str(path)])
+    assert await args.run(args) == 0
+    assert "WARNING: the cost of a call was not measured: no core left" in capsys.readouterr().out
+    assert bench.tried == [10, 10, 10, 10]
     assert json.loads(path.read_text()) == {"ratio": 0.25, "cpu_s_per_call_minute": 0.5, "calibration_s": 2.0}
