@@ -9,7 +9,8 @@ import numpy as np
 from services.stt.detector import SpeechDetector
 from services.stt.provider import Hypothesis, Usage
 from services.stt.session import SttSession
-from services.stt.vad import Silero, VadBatcher
+from services.stt.silero import Silero
+from services.stt.vad import VadBatcher
 from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, bytes_of, decode, duration_ms, encode
 from shared.call import Call
 from shared.channel import CallChannel

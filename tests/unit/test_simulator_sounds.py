@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from services.stt.detector import SpeechDetector, Started, Stopped
-from services.stt.vad import Silero, VadBatcher
+from services.stt.silero import Silero
+from services.stt.vad import VadBatcher
 from shared.audio import FRAME_BYTES, SILENCE, bytes_of, decode
 from shared.espeak import speak, trim
 from simulator.sounds import cough, hold_music, hum, noise, throat

@@ -7,8 +7,10 @@ import pytest
 
 from services.stt import vad
 from services.stt.detector import SpeechDetector, Started, Stopped
-from services.stt.vad import WINDOW_MS, Array, Silero, VadBatcher, VadStream
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, decode, encode
+from services.stt.silero import Silero
+from services.stt.silero_weights import Array
+from services.stt.vad import WINDOW_MS, VadBatcher, VadStream
+from shared.audio import FRAME_BYTES, SILENCE, Pcm, bytes_of, decode, encode
 from shared.espeak import speak, trim
 
 
@@ -89,7 +91,7 @@ def test_a_batch_gives_what_the_calls_give_one_by_one(silero: Silero) -> None:
     alone = [listen(silero, mulaw).probabilities for mulaw in audio]
     sizes: list[int] = []
 
-    def counting(windows: Array, states: Array) -> tuple[Array, Array]:
+    def counting(windows: Pcm, states: Array) -> tuple[Array, Array]:
         sizes.append(len(windows))
         return silero(windows, states)
 
@@ -111,7 +113,7 @@ class CountingModel:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def __call__(self, windows: Array, states: Array) -> tuple[Array, Array]:
+    def __call__(self, windows: Pcm, states: Array) -> tuple[Array, Array]:
         self.batches.append(len(windows))
         return np.zeros(len(windows), dtype=np.float32), states
 
@@ -244,7 +246,7 @@ def test_after_long_silence_speech_is_found_no_later_than_without_the_gate(
 class Remembering:
     """A model that tells how many windows its state has seen."""
 
-    def __call__(self, windows: Array, states: Array) -> tuple[Array, Array]:
+    def __call__(self, windows: Pcm, states: Array) -> tuple[Array, Array]:
         return states[0, :, 0], states + 1
 
 
