@@ -5,6 +5,8 @@ from typing import Protocol
 
 Handler = Callable[[str, bytes], Awaitable[None]]
 """Receives (subject, payload). Must not block: the messages of a subscription wait for each other."""
+AudioHandler = Callable[[str, bytes], None]
+"""Receives (subject, payload) of an audio frame in the moment it arrives; it cannot wait, see `InTurn`."""
 Responder = Callable[[bytes], Awaitable[bytes]]
 """Answers a request."""
 MAX_OBJECT_BYTES = 1024 * 1024
@@ -103,8 +105,8 @@ class Bus(Protocol):
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Have `handler` called for each message, one after the other."""
 
-    async def subscribe_audio(self, subject: str, handler: Handler) -> Subscription:
-        """The same for audio frames."""
+    async def subscribe_audio(self, subject: str, handler: AudioHandler) -> Subscription:
+        """Have `handler` called with each audio frame, in order."""
 
     async def respond(self, subject: str, responder: Responder, *, queue: str) -> Subscription:
         """Answer requests, shared among all that respond in the same `queue`.

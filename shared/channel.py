@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
+from typing import TypeVar
 
 import structlog
 from pydantic import ValidationError
 
 from shared import subjects
 from shared.bus import Bucket, Bus, BusError, Handler, ObjectStore, Subscription
+from shared.in_turn import InTurn
 from shared.messages import AudioIn, AudioOut, BadFrame, LeaseChanged, Message
 from shared.messages.audio import pack, unpack_in, unpack_out
 
@@ -17,7 +19,7 @@ log = structlog.get_logger()
 
 MessageHandler = Callable[[Message], Awaitable[None]]
 Clock = Callable[[], float]
-Subscribe = Callable[[str, Handler], Awaitable[Subscription]]
+F = TypeVar("F", AudioIn, AudioOut)
 
 
 def _pattern(types: Sequence[type[Message]]) -> str:
@@ -88,49 +90,55 @@ class CallChannel:
             if self._current(message.stage, message.epoch) or isinstance(message, LeaseChanged):
                 await handler(message)
 
-        await self._listen(self._bus.subscribe, self._prefix + _pattern(types), receive)
+        self._subscriptions.append(await self._bus.subscribe(self._prefix + _pattern(types), self._guarded(receive)))
 
-    async def _listen(
-        self, subscribe: Callable[[str, Handler], Awaitable[Subscription]], subject: str, receive: Handler
-    ) -> None:
+    def _guarded(self, receive: Handler) -> Handler:
         async def guarded(subject: str, payload: bytes) -> None:
             if self._retired:
                 return
             try:
                 await receive(subject, payload)
             except Exception as error:
-                # nats-py would only report it and the call would hang: the owner ends the call's part here.
+                # The bus would only report it and the call would hang: the owner ends the call's part here.
                 log.error("handler_failed", call_id=self.call_id, subject=subject, exc_info=error)
                 self._fail(error)
 
-        self._subscriptions.append(await subscribe(subject, guarded))
+        return guarded
 
     def _fail(self, error: Exception) -> None:
         if self.on_failure is not None:
             self.on_failure(error)
 
     async def on_audio_in(self, handler: Callable[[AudioIn], None]) -> None:
-        """Have `handler` called with each of the caller's frames."""
+        """Have `handler` called with each of the caller's frames in the moment it arrives."""
+        await self._listen_to_audio(self._audio_in, "gateway", unpack_in, handler)
 
-        async def receive(subject: str, payload: bytes) -> None:
-            # The most frequent message by far: no coroutine more than there must be.
+    async def on_audio_out(self, sender: str, handler: Callable[[AudioOut], None]) -> None:
+        """Have `handler` called with each piece of the agent's audio; `sender` is tts or speech."""
+        await self._listen_to_audio(self._audio_out, sender, unpack_out, handler)
+
+    async def _listen_to_audio(
+        self, subject: str, sender: str, unpack: Callable[[bytes], F], handler: Callable[[F], None]
+    ) -> None:
+        def receive(subject: str, payload: bytes) -> None:
+            # The most frequent messages by far: no call more than there must be.
             if self._retired:
                 return
             try:
-                frame = unpack_in(payload)
-                if self._current("gateway", frame.epoch):
+                frame = unpack(payload)
+                if self._current(sender, frame.epoch):
                     handler(frame)
             except BadFrame as error:
                 log.warning("frame_dropped", call_id=self.call_id, subject=subject, reason=str(error))
             except Exception as error:
-                # nats-py would only report it and the call would hang: the owner ends the call's part here.
+                # The bus would only report it and the call would hang: the owner ends the call's part here.
                 log.error("handler_failed", call_id=self.call_id, subject=subject, exc_info=error)
                 self._fail(error)
 
-        self._subscriptions.append(await self._bus.subscribe_audio(self._audio_in, receive))
+        self._subscriptions.append(await self._bus.subscribe_audio(subject, receive))
 
-    async def on_audio_out(self, sender: str, handler: Callable[[AudioOut], Awaitable[None]]) -> None:
-        """Have `handler` called with each piece of the agent's audio; `sender` is tts or speech."""
+    async def on_audio_out_in_turn(self, sender: str, handler: Callable[[AudioOut], Awaitable[None]]) -> None:
+        """As `on_audio_out`, for a handler that may wait: the pieces that come meanwhile wait for it."""
 
         async def receive(subject: str, payload: bytes) -> None:
             try:
@@ -141,7 +149,8 @@ class CallChannel:
             if self._current(sender, frame.epoch):
                 await handler(frame)
 
-        await self._listen(self._bus.subscribe_audio, self._audio_out, receive)
+        pieces = InTurn(self._guarded(receive))
+        self._subscriptions += [await self._bus.subscribe_audio(self._audio_out, pieces.take), pieces]
 
     async def send(self, message: Message) -> None:
         """Publish `message`, stamped; events are kept by JetStream."""

@@ -5,8 +5,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from shared.bus import (
     MAX_OBJECT_BYTES,
+    AudioHandler,
     Bucket,
     BusError,
     Handler,
@@ -17,6 +20,8 @@ from shared.bus import (
     Subscription,
     WrongRevision,
 )
+
+log = structlog.get_logger()
 
 
 def matches(pattern: str, subject: str) -> bool:
@@ -142,8 +147,14 @@ class MemoryBus:
         self.listeners.append(listener)
         return listener
 
-    async def subscribe_audio(self, subject: str, handler: Handler) -> Subscription:
-        return await self.subscribe(subject, handler)
+    async def subscribe_audio(self, subject: str, handler: AudioHandler) -> Subscription:
+        async def receive(subject: str, payload: bytes) -> None:
+            try:
+                handler(subject, payload)
+            except Exception as error:
+                log.error("handler_failed", subject=subject, exc_info=error)
+
+        return await self.subscribe(subject, receive)
 
     async def respond(self, subject: str, responder: Responder, *, queue: str) -> Subscription:
         entry = _Responder(self, subject, queue, responder)

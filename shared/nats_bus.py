@@ -12,6 +12,7 @@ from nats.js import JetStreamContext
 
 from shared import nats_stores
 from shared.bus import (
+    AudioHandler,
     Bucket,
     Disconnected,
     Handler,
@@ -23,6 +24,7 @@ from shared.bus import (
 )
 from shared.nats_buckets import NatsBucket, translated
 from shared.nats_connection import Broker, explained, open_client
+from shared.nats_inlet import Inlet
 from shared.nats_objects import NatsObjects
 from shared.nats_outlet import Outlet
 from shared.nats_retry import ATTEMPT_S, Repeats, once, until_answered
@@ -53,6 +55,7 @@ class NatsBus:
         self._tasks: set[asyncio.Task[None]] = set()
         self._control: Client
         self._audio: Client
+        self._inlet: Inlet
         self._outlet: Outlet
         self._stream: JetStreamContext
 
@@ -64,7 +67,7 @@ class NatsBus:
         except BaseException:
             await self._control.close()
             raise
-        self._outlet = Outlet(self._audio)
+        self._inlet, self._outlet = Inlet(self._audio), Outlet(self._audio)
         self._stream = self._control.jetstream(timeout=ATTEMPT_S)
         try:
             await nats_stores.ensure(self._stream, makes=self._broker.makes_stores, replicas=self._broker.replicas)
@@ -114,12 +117,8 @@ class NatsBus:
 
         return _Subscription(await self._control.subscribe(subject, cb=receive))
 
-    async def subscribe_audio(self, subject: str, handler: Handler) -> Subscription:
-        # Nobody sends a frame again.
-        async def receive(message: Msg) -> None:
-            await handler(message.subject, message.data)
-
-        return _Subscription(await self._audio.subscribe(subject, cb=receive))
+    async def subscribe_audio(self, subject: str, handler: AudioHandler) -> Subscription:
+        return _Subscription(await self._inlet.subscribe(subject, handler))
 
     async def respond(self, subject: str, responder: Responder, *, queue: str) -> Subscription:
         async def answer(message: Msg) -> None:

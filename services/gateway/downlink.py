@@ -51,13 +51,18 @@ class Downlink:
         await self._silent.wait()
 
     @property
+    def speaks(self) -> bool:
+        """Whether the caller hears something of the agent."""
+        return not self._silent.is_set()
+
+    @property
     def reply(self) -> ReplyOnLine:
         """The newest reply as it is now."""
         return self._clock.reply
 
     async def open(self) -> None:
         """Follow the voice and the dialogue."""
-        await self._channel.on_audio_out(self._voice_stage, self._on_audio)
+        await self._channel.on_audio_out_in_turn(self._voice_stage, self._on_audio)
         await self._channel.on(self._on_control, Control)
 
     async def mark(self, name: str) -> None:

@@ -23,7 +23,7 @@ from shared.audio import duration_ms
 from shared.bus import BusError
 from shared.call import Call
 from shared.live_turns import LiveTurns
-from shared.messages import AudioIn, AudioOut, Message, Playback, SpeechStopped, SpeechSustained, StageTaken, Word
+from shared.messages import AudioIn, Message, Playback, SpeechStopped, SpeechSustained, StageTaken, Word
 
 log = structlog.get_logger()
 
@@ -79,13 +79,10 @@ class SttSession:
         self._transcriber = transcriber
         self._work = [self._call.spawn(self._feed(transcriber)), self._call.spawn(self._publish())]
         await self._turns.listen()
-        await self._call.channel.on_audio_out("tts", self._on_agent)
+        await self._call.channel.on_audio_out("tts", self._echo.agent_said)
         await self._call.channel.on(self._on_playback, Playback)
         await self._call.channel.on(self._on_takeover, StageTaken)
         await self._call.channel.on_audio_in(self._on_frame)
-
-    async def _on_agent(self, piece: AudioOut) -> None:
-        self._echo.agent_said(piece)
 
     async def _on_playback(self, message: Message) -> None:
         if isinstance(message, Playback):

@@ -58,7 +58,7 @@ class Ear:
         self.silence_s = 0.0
         self._at = asyncio.get_running_loop().time()
 
-    async def hear(self, subject: str, payload: bytes) -> None:
+    def hear(self, subject: str, payload: bytes) -> None:
         now = asyncio.get_running_loop().time()
         self.silence_s, self._at = max(self.silence_s, now - self._at), now
         self.frames += 1

@@ -95,7 +95,7 @@ async def test_what_is_said_while_the_only_server_is_away_is_kept_or_dropped_as_
         async def hear(subject: str, payload: bytes) -> None:
             heard.append((subject, payload))
 
-        await stt.subscribe_audio("call.c1.audio.in", hear)
+        await stt.subscribe_audio("call.c1.audio.in", lambda *frame: heard.append(frame))
         await stt.subscribe("call.c1.playback", hear)
         bucket = await gateway.bucket("calls", 60)
         await ring.kill("nats")

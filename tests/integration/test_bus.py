@@ -31,6 +31,9 @@ class Inbox:
         self.messages: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
     async def __call__(self, subject: str, payload: bytes) -> None:
+        self.hear(subject, payload)
+
+    def hear(self, subject: str, payload: bytes) -> None:
         self.messages.put_nowait((subject, payload))
 
     async def next(self) -> tuple[str, bytes]:
@@ -53,7 +56,7 @@ async def test_a_subscriber_hears_what_matches(any_bus: Bus) -> None:
 
 async def test_messages_of_one_subscription_stay_in_order(any_bus: Bus) -> None:
     inbox, call = Inbox(), uuid4().hex
-    await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox)
+    await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox.hear)
     await any_bus.flush()
     for number in range(100):
         await any_bus.publish_audio(f"call.{call}.audio.in", bytes([number]))
@@ -62,13 +65,55 @@ async def test_messages_of_one_subscription_stay_in_order(any_bus: Bus) -> None:
 
 async def test_audio_waits_for_nothing_and_stays_in_order_with_what_is_flushed(any_bus: Bus) -> None:
     inbox, call = Inbox(), uuid4().hex
-    await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox)
+    await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox.hear)
     await any_bus.flush()
     for number in range(100):
         with pytest.raises(StopIteration):
             any_bus.publish_audio(f"call.{call}.audio.in", bytes([number])).send(None)
     await any_bus.flush()
     assert [(await inbox.next())[1][0] for _ in range(100)] == list(range(100))
+
+
+async def test_a_subscription_to_audio_that_is_drained_hears_what_came_before(any_bus: Bus) -> None:
+    inbox, call = Inbox(), uuid4().hex
+    subscription = await any_bus.subscribe_audio(f"call.{call}.audio.in", inbox.hear)
+    others = await any_bus.subscribe_audio("call.*.audio.in", inbox.hear)
+    await others.drain()
+    await any_bus.flush()
+    for number in range(100):
+        await any_bus.publish_audio(f"call.{call}.audio.in", bytes([number]))
+    await any_bus.flush()
+    await subscription.drain()
+    await any_bus.publish_audio(f"call.{call}.audio.in", b"late")
+    await any_bus.flush()
+    assert [(await inbox.next())[1][0] for _ in range(100)] == list(range(100))
+    assert inbox.messages.empty()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 300_000])
+async def test_audio_of_any_size_arrives_whole_and_is_bytes(any_bus: Bus, size: int) -> None:
+    inbox, call, frames = Inbox(), uuid4().hex, [os.urandom(size) + b"\r\n" for _ in range(5)]
+    await any_bus.subscribe_audio(f"call.{call}.audio.*", inbox.hear)
+    await any_bus.flush()
+    for frame in frames:
+        await any_bus.publish_audio(f"call.{call}.audio.out", frame)
+    heard = [await inbox.next() for _ in frames]
+    assert heard == [(f"call.{call}.audio.out", frame) for frame in frames]
+    assert {type(frame) for _, frame in heard} == {bytes}
+
+
+async def test_a_handler_that_raises_loses_its_own_frame_only(any_bus: Bus) -> None:
+    inbox, call = Inbox(), uuid4().hex
+
+    def refuse(subject: str, payload: bytes) -> None:
+        inbox.hear(subject, payload)
+        raise ValueError(payload)
+
+    await any_bus.subscribe_audio(f"call.{call}.audio.in", refuse)
+    await any_bus.flush()
+    for number in range(3):
+        await any_bus.publish_audio(f"call.{call}.audio.in", bytes([number]))
+    assert [(await inbox.next())[1] for _ in range(3)] == [b"\x00", b"\x01", b"\x02"]
 
 
 async def test_one_of_a_queue_answers(any_bus: Bus) -> None:

@@ -37,7 +37,7 @@ async def lease(
 async def echo_of(bus: NatsBus, gateway: CallChannel, frames: list[bytes]) -> list[AudioOut]:
     """What comes back for `frames`, a multiple of 100 ms."""
     echoes: asyncio.Queue[AudioOut] = asyncio.Queue()
-    await gateway.on_audio_out("speech", echoes.put)
+    await gateway.on_audio_out("speech", echoes.put_nowait)
     await gateway.flush()
     for seq, frame in enumerate(frames):
         await gateway.send_audio_in(seq, seq * 20, frame)
@@ -133,16 +133,13 @@ async def test_a_worker_process_that_slept_lets_go_of_what_was_leased_elsewhere(
         gateway = CallChannel(bus, call_id, "gateway", 1)
         echoes: list[AudioOut] = []
 
-        async def hear(piece: AudioOut) -> None:
-            echoes.append(piece)
-
         free = asyncio.Event()
 
         async def beat(subject: str, payload: bytes) -> None:
             if Heartbeat.model_validate_json(payload).calls == 0:
                 free.set()
 
-        await gateway.on_audio_out("speech", hear)
+        await gateway.on_audio_out("speech", echoes.append)
         await gateway.on(_ignore, LeaseChanged)
         await bus.subscribe(subjects.heartbeat("speech", worker), beat)
         await gateway.flush()

@@ -48,7 +48,7 @@ class Phone:
 
     async def listen(self) -> None:
         self.usage = await Heard.on(self._bus, self.call_id)
-        await self.gateway.on_audio_out("tts", self.pieces.put)
+        await self.gateway.on_audio_out("tts", self.pieces.put_nowait)
         await self.gateway.flush()
 
     async def hear_greeting(self, generation: int = 1) -> list[AudioOut]:

@@ -30,7 +30,7 @@ class Caller:
         self.pieces: asyncio.Queue[AudioOut] = asyncio.Queue()
 
     async def listen(self) -> None:
-        await self.gateway.on_audio_out("tts", self.pieces.put)
+        await self.gateway.on_audio_out("tts", self.pieces.put_nowait)
         await self.gateway.flush()
 
     async def say(self, generation: int, *texts: str) -> None:

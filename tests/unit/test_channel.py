@@ -1,5 +1,6 @@
 """One call's channel: typed, stamped, filtered by epoch."""
 
+import asyncio
 import json
 
 import pytest
@@ -133,17 +134,64 @@ async def test_audio_frames_travel_as_msgpack() -> None:
     bus, frames, pieces = MemoryBus(), list[AudioIn](), list[AudioOut]()
     channel = CallChannel(bus, "c1", "gateway", 2, clock=lambda: 1.5)
     await channel.on_audio_in(frames.append)
-
-    async def keep(piece: AudioOut) -> None:
-        pieces.append(piece)
-
-    await channel.on_audio_out("tts", keep)
+    await channel.on_audio_out("tts", pieces.append)
     await channel.send_audio_in(7, 140, b"\xff" * 160)
     await channel.send_audio_out(3, 200, b"\x01", "Hi. ", last=True, turn_id=7, asked_at=1.25)
     await bus.publish("call.c1.audio.in", b"garbage")
     await bus.settle()
     assert frames == [AudioIn(2, 7, 140, b"\xff" * 160)]
     assert pieces == [AudioOut(2, 3, 7, 200, 1.25, 1.5, b"\x01", "Hi. ", True)]
+
+
+async def test_pieces_wait_for_a_handler_that_waits_and_so_does_the_end() -> None:
+    bus, begun, done, may_go_on = MemoryBus(), list[int](), list[int](), asyncio.Event()
+    channel, tts = CallChannel(bus, "c1", "gateway", 1), CallChannel(bus, "c1", "tts", 2)
+
+    async def play(piece: AudioOut) -> None:
+        begun.append(piece.offset_ms)
+        await may_go_on.wait()
+        done.append(piece.offset_ms)
+
+    await channel.on_audio_out_in_turn("tts", play)
+    await bus.publish("call.c1.audio.out", b"garbage")
+    for offset_ms in (0, 500):
+        await tts.send_audio_out(1, offset_ms, b"\x01", "", last=False)
+    await bus.settle()
+    assert begun == [0]
+    channel.supersede("tts", 3)
+    closing = asyncio.create_task(channel.close())
+    await bus.settle()
+    assert not closing.done()
+    may_go_on.set()
+    await closing
+    # The second had arrived, and was of an older lease when its turn came.
+    assert (begun, done) == ([0], [0])
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+async def test_a_handler_of_audio_that_raises_is_told_of_and_called_again(in_turn: bool) -> None:
+    bus, failures, pieces = MemoryBus(), list[str](), list[int]()
+    channel, tts = CallChannel(bus, "c1", "gateway", 1), CallChannel(bus, "c1", "tts", 1)
+    channel.on_failure = lambda error: failures.append(str(error))
+
+    def refuse(piece: AudioOut) -> None:
+        pieces.append(piece.offset_ms)
+        raise ValueError("no")
+
+    async def refuse_in_turn(piece: AudioOut) -> None:
+        refuse(piece)
+
+    if in_turn:
+        await channel.on_audio_out_in_turn("tts", refuse_in_turn)
+    else:
+        await channel.on_audio_out("tts", refuse)
+    for offset_ms in (0, 500):
+        await tts.send_audio_out(1, offset_ms, b"\x01", "", last=False)
+        await bus.settle()
+    channel.retire()
+    await tts.send_audio_out(1, 1000, b"\x01", "", last=True)
+    await bus.settle()
+    assert (pieces, failures) == ([0, 500], ["no", "no"])
 
 
 def test_audio_frames_are_byte_exact() -> None:

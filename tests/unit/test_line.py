@@ -178,6 +178,9 @@ async def test_audio_that_a_slow_socket_holds_up_gives_way_to_a_newer_reply(open
     await opened.llm.send(Control(action="resume", generation=1))
     await opened.media.until_played(4)
     await opened.tts.send_audio_out(2, 0, b"\x09" * 1600, "Next.", last=True)
+    async with asyncio.timeout(5):
+        while opened.line._downlink.reply.generation != 2:
+            await asyncio.sleep(0)
     opened.media.may_send.set()
     await opened.bus.settle()
     assert opened.pieces == [1, 2, 3, 1, 9]

@@ -28,7 +28,7 @@ async def test_a_profile_without_a_provider_gets_the_one_of_the_settings() -> No
     session = await TtsStage(OFFLINE).open(call)
     pieces: asyncio.Queue[AudioOut] = asyncio.Queue()
     gateway = CallChannel(bus, "CA1", "gateway", 1)
-    await gateway.on_audio_out("tts", pieces.put)
+    await gateway.on_audio_out("tts", pieces.put_nowait)
     dialogue = CallChannel(bus, "CA1", "llm", 1)
     await dialogue.send(ReplyText(generation=1, turn_id=1, sequence=0, text="Good day."))
     await dialogue.send(ReplyEnd(generation=1, turn_id=1, pieces=1))
