@@ -60,6 +60,8 @@ class Utterance:
     @property
     def text(self) -> str:
         """All that was understood."""
+        if not self.finals:
+            return self.partial.strip()
         return " ".join(filter(None, (part.strip() for part in (*self.finals, self.partial))))
 
     @property
@@ -145,7 +147,10 @@ class CallerTurn:
     @property
     def retold(self) -> bool:
         """Whether words of an utterance may come again from another worker."""
-        return any(epoch <= self._lost[0] and not heard.complete for (epoch, _), heard in self._utterances.items())
+        lost = self._lost[0]
+        if lost < 0:
+            return False
+        return any(epoch <= lost and not heard.complete for (epoch, _), heard in self._utterances.items())
 
     @property
     def retold_by(self) -> float | None:

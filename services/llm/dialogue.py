@@ -45,8 +45,8 @@ _SPEECH = (SpeechStarted, SpeechSustained, SpeechPartial, SpeechFinal, SpeechSto
 _CLOSE_S = 1.0
 _TAKE_UP_S = 0.3
 """The gateway tells a worker that takes over how far the reply is; without that it goes on after so long."""
-_SAVE_HEARD_S = 2.0
-"""What the caller hears is kept so often; the line knows it better, as long as it lives."""
+_SAVE_HEARD_MS = 2000
+"""So much may be heard before it is kept by itself; the line knows it better, as long as it lives."""
 
 
 class Dialogue:
@@ -76,7 +76,8 @@ class Dialogue:
         """When the message that is being handled was published; 0: it is the timer."""
         self._timer = Timer(self._ring, clock)
         self._waiting = Timer(lambda: self._take_up(ReplyOnLine()), clock)
-        self._heard_saved_at = 0.0
+        self._heard = self._saved = (0, 0)
+        """(generation, ms): how much of a reply was heard, as the line told last, and as it was kept last."""
         self._early: list[Message] | None = [] if call.line else None
         """What came before it was known how far the worker before has come; None: it is known."""
         self._closed = False
@@ -142,11 +143,11 @@ class Dialogue:
 
     def _follow(self, playback: Playback) -> Sequence[Action]:
         record, now = self._memory.record, self._clock()
+        self._heard = generation, heard_ms = playback.generation, playback.heard_ms
         # Nobody has cleared the newest reply: its line is gone, and the next one goes on with it.
-        stranded = playback.state == "cleared" and playback.generation == record.generation
+        stranded = playback.state == "cleared" and generation == record.generation
         self._speaker.follow(playback)
-        if playback.heard and now - self._heard_saved_at >= _SAVE_HEARD_S:
-            self._heard_saved_at = now
+        if heard_ms - (self._saved[1] if self._saved[0] == generation else 0) >= _SAVE_HEARD_MS:
             self._save()
         # After the memory: a turn that waited for the reply to end must see it.
         return () if stranded else self._turns.handle(playback, now)
@@ -223,6 +224,7 @@ class Dialogue:
         record = self._memory.record
         record.standing = self._turns.standing
         if self._memory.begun or record.key:
+            self._saved = self._heard
             self._store.save(record)
 
     def _ring(self) -> None:

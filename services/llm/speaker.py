@@ -72,8 +72,9 @@ class Speaker:
         reply = self._begin(turn_id)
         latency = Latency(commit, decided_at, self._clock())
         self._stopwatch.start(reply.generation, latency)
-        self._save()
+        # First: what is written already is saved with the turn that it answers.
         self._answering = self._call.spawn(self._answer(reply, messages, latency))
+        self._save()
 
     def prepare(self, text: str) -> None:
         """The turn is likely to be over with `text`: have its answer written; nobody hears it."""

@@ -124,13 +124,14 @@ class Turns:
         """What `event` leads to at once."""
         if self._over:
             return []
+        self._due_known = False
         if isinstance(event, Playback):
             self._follow(event, now)
         elif isinstance(event, Digit):
-            self._keys.press(event.digit, self.profile.digits, now)
+            self._keys.press(event.digit, self._profile.digits, now)
         else:
+            self._known = None
             self._caller.hear(event, now)
-        self._changed()
         return self.tick(now) + self._speculate()
 
     def tick(self, now: float) -> list[Action]:
@@ -154,41 +155,39 @@ class Turns:
             self._due, self._due_known = min(self._deadlines(), key=itemgetter(0), default=None), True
         return self._due
 
-    def _deadlines(self) -> Iterator[Deadline]:
-        if self._reply is None:
-            yield from self._while_silent()
-        else:
-            yield from self._while_replying(self._reply)
-        if self._said.utterances and self._said.nothing_said:
-            yield self._said.due_at(self.profile), self._drop
+    def _deadlines(self) -> list[Deadline]:
+        said, reply = self._said, self._reply
+        due = [*(self._while_silent(said) if reply is None else self._while_replying(reply, said))]
+        if said.utterances and said.nothing_said:
+            due.append((said.due_at(self._profile), self._drop))
         if self._hold_since is not None:
-            yield self._hold_since + self.profile.hold.max_s, partial(self._hang_up, "on_hold")
-        if (retold_by := self._caller.retold_by) is not None:
-            yield retold_by, self._settle
+            due.append((self._hold_since + self._profile.hold.max_s, partial(self._hang_up, "on_hold")))
+        if said.utterances and (retold_by := self._caller.retold_by) is not None:
+            due.append((retold_by, self._settle))
+        return due
 
-    def _while_silent(self) -> Iterator[Deadline]:
+    def _while_silent(self, said: Understood) -> Iterator[Deadline]:
         """The agent says nothing: the caller's turn ends, or never begins."""
-        said = self._said
         if self._keys:
-            yield self._keys.due_at(self.profile.digits), self._commit_keys
+            yield self._keys.due_at(self._profile.digits), self._commit_keys
         elif said.relevant and not said.speaking and not self._caller.retold:
-            yield max(said.due_at(self.profile), said.told_at(self.profile)), self._end_turn
+            yield max(said.due_at(self._profile), said.told_at(self._profile)), self._end_turn
         if said.utterances:
-            yield said.utterances[0].began_at + self.profile.max_turn_s, self._cut_turn
+            yield said.utterances[0].began_at + self._profile.max_turn_s, self._cut_turn
         waited = not self._keys and not said.relevant and self._hold_since is None
-        if waited and (ends_at := self._silence.ends_at(self.profile.silence)) is not None:
+        if waited and (ends_at := self._silence.ends_at(self._profile.silence)) is not None:
             yield max(ends_at, said.wordless_at), self._break_silence
 
-    def _while_replying(self, reply: LiveReply) -> Iterator[Deadline]:
+    def _while_replying(self, reply: LiveReply, said: Understood) -> Iterator[Deadline]:
         """The agent prepares a reply, speaks or has paused: the caller may interrupt."""
-        profile, said = self.profile.barge_in, self._said
+        profile = self._profile.barge_in
         if reply.paused_at is None:
             yield reply.seen_at + _LOST_S, self._interrupt
         elif said.nothing_said:
             yield reply.silent_until, self._resume
         else:
             yield reply.paused_at + profile.resume_ms / 1000, self._resume
-        if reply.protected or not profile.enabled:
+        if reply.protected or not profile.enabled or not (said.utterances or self._keys):
             return
         if self._keys or barge_in.confirms(said.relevant, profile, audible=reply.audible):
             yield _NOW, self._interrupt
@@ -200,7 +199,7 @@ class Turns:
     def _said(self) -> Understood:
         """What the caller says to the agent."""
         if self._known is None:
-            agent = None if self._reply is None else tuple(self._agent_words)
+            agent = None if self._reply is None else self._agent_words
             self._known = understood(self._caller.utterances, agent, self._profile.barge_in)
         return self._known
 
@@ -210,7 +209,7 @@ class Turns:
             self._free(now)
 
     def _free(self, now: float, *, interrupted: bool = False) -> None:
-        self._reply = None
+        self._reply = self._known = None
         self._free_at = now
         self._silence.begin(now, interrupted=interrupted)
 

@@ -60,6 +60,7 @@ def _is_digit(word: str) -> bool:
     return word in _DIGITS or (len(word) == 1 and word.isdecimal())
 
 
+@lru_cache(maxsize=1024)
 def is_unfinished(text: str) -> bool:
     """Whether the sentence probably goes on: a trailing "and" or "um", a comma, a number with too few digits."""
     if text.rstrip().endswith((",", "-", "…", "...")):

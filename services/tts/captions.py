@@ -2,14 +2,11 @@
 
 from collections import deque
 from collections.abc import Sequence
-from operator import add
+from itertools import compress
+from operator import add, gt
 
 CHARS_PER_S = 15.0
 """What English speech says in a second, about: used where the provider gives no times."""
-
-
-def _compact(text: str) -> str:
-    return "".join(text.split())
 
 
 class Captions:
@@ -25,7 +22,12 @@ class Captions:
         self._chars_per_s = chars_per_s
         self._text = ""
         self._given = 0
+        self._chars = ""
+        """The text without its white space."""
+        self._places: list[int] = []
+        """The index in the text after each of them."""
         self._found = 0
+        """So many of them."""
         self._marks: deque[tuple[int, int]] = deque()
         """(where a character ends in ms, index after it), not yet passed."""
         self._passed = (0, 0)
@@ -35,6 +37,8 @@ class Captions:
 
     def add(self, text: str) -> None:
         """`text` is the next that will be said."""
+        self._places += [index for index, char in enumerate(text, len(self._text) + 1) if not char.isspace()]
+        self._chars += "".join(text.split())
         self._text += text
 
     def align(self, chars: Sequence[str], starts_ms: Sequence[int], durations_ms: Sequence[int]) -> None:
@@ -44,30 +48,26 @@ class Captions:
         without a gap, so the time at which the first begins tells.
         """
         ends = list(map(add, starts_ms, durations_ms))
-        spoken = [char for group, _ in zip(chars, ends, strict=False) for char in group if not char.isspace()]
         spoken_ends = [end for group, end in zip(chars, ends, strict=False) for char in group if not char.isspace()]
-        told_again = self._told_again("".join(spoken))
+        told_again = self._told_again("".join("".join(chars[: len(ends)]).split()))
         self._estimating = told_again is None
-        first_ms = next((start for start, end in zip(starts_ms, ends, strict=False) if end > start), 0)
+        first_ms = next(compress(starts_ms, map(gt, ends, starts_ms)), 0)
         base = self._pass_began_ms if told_again else max(0, self._aligned_ms - first_ms)
-        text, found = self._text, self._found
-        for end_ms in spoken_ends[told_again:] if told_again is not None else ():
-            while text[found].isspace():
-                found += 1
-            found += 1
-            self._marks.append((base + end_ms, found))
-        self._found = found
+        if told_again is not None:
+            found = self._found
+            self._found += len(spoken_ends) - told_again
+            places = self._places[found : self._found]
+            self._marks += [(base + end, place) for end, place in zip(spoken_ends[told_again:], places, strict=True)]
         self._pass_began_ms = base
         self._aligned_ms = max(self._aligned_ms, base + max(ends, default=0))
 
     def _told_again(self, spoken: str) -> int | None:
         """How many characters of `spoken` were found before; None if it is not what comes next in the text."""
-        after = _compact(self._text[self._found :])
-        if after.startswith(spoken):
+        chars, found = self._chars, self._found
+        if chars.startswith(spoken, found):
             return 0
-        before = _compact(self._text[: self._found])
-        for count in range(min(len(before), len(spoken)), 0, -1):
-            if before.endswith(spoken[:count]) and after.startswith(spoken[count:]):
+        for count in range(min(found, len(spoken)), 0, -1):
+            if chars.startswith(spoken, found - count):
                 return count
         return None
 
@@ -78,11 +78,12 @@ class Captions:
 
     def word_ends(self) -> list[int]:
         """Where the words that `until` has not passed yet are over, as far as their times are known, in ms."""
-        return [end_ms for end_ms, index in self._marks if self._text[index : index + 1].strip() == ""]
+        text, length = self._text, len(self._text)
+        return [end_ms for end_ms, index in self._marks if index == length or text[index].isspace()]
 
     def all_said(self, ms: float) -> bool:
         """Whether all of the text so far is over at `ms`."""
-        return not self._text[self._found :].strip() and all(end_ms <= ms for end_ms, _ in self._marks)
+        return self._found == len(self._places) and all(end_ms <= ms for end_ms, _ in self._marks)
 
     def until(self, ms: float) -> str:
         """The words said up to `ms` of the reply's audio that were not given yet, with their white space."""
@@ -99,11 +100,12 @@ class Captions:
 
     def _word_end(self, index: int) -> int:
         """The end of the last whole word before `index`, its white space included."""
-        after = self._text[index:]
-        index += len(after) - len(after.lstrip())
-        while 0 < index < len(self._text) and not self._text[index - 1].isspace():
+        text, length = self._text, len(self._text)
+        while index < length and text[index].isspace():
+            index += 1
+        while 0 < index < length and not text[index - 1].isspace():
             index -= 1
-        return min(index, len(self._text))
+        return min(index, length)
 
     def _give(self, index: int) -> str:
         given, self._given = self._given, max(self._given, index)

@@ -103,9 +103,10 @@ class Cutter:
 
     def feed(self, mulaw: bytes, now: float) -> list[Cut]:
         """The pieces that are complete with the next audio of the reply; its times go to the captions before."""
+        begin = self._cut_at
         pieces = self._cut(mulaw, ahead=self._silent_at - now >= _AHEAD_MS / 1000)
-        cut_s = sum(len(piece.mulaw) for piece in pieces) / RATE
-        self._silent_at = max(self._silent_at, now) + cut_s if pieces else self._silent_at
+        if pieces:
+            self._silent_at = max(self._silent_at, now) + (self._cut_at - begin) / RATE
         return pieces
 
     def _cut(self, mulaw: bytes, *, ahead: bool) -> list[Cut]:
@@ -115,7 +116,8 @@ class Cutter:
             self._word_ended = arrived
             parts = split(self._held, _GUESSED)
             return [piece for part in parts for piece in self._to(self._cut_at + len(part))]
-        known = sorted(byte for byte in map(bytes_of, self.captions.word_ends()) if self._cut_at < byte <= arrived)
+        begin = self._cut_at
+        known = sorted([byte for byte in map(bytes_of, self.captions.word_ends()) if begin < byte <= arrived])
         ends = list(_far_enough(known, self._word_ended))
         if self.captions.all_said(arrived * 1000 / RATE):
             if ends and ends[-1] == known[-1] and arrived - ends[-1] < _SHORTEST:

@@ -157,13 +157,17 @@ class OpenAiModel:
         tools = _ToolCalls()
         try:
             async with await self._ask(messages) as stream:
-                async for chunk in stream:
-                    usage = _usage(chunk) or usage
-                    for choice in chunk.choices or ():
-                        finished = finished or choice.finish_reason is not None
-                        tools.feed(choice.delta.tool_calls or ())
-                        if choice.delta.content:
-                            yield TextDelta(choice.delta.content)
+                async for chunks in stream:
+                    text = ""
+                    for chunk in chunks:
+                        usage = _usage(chunk) or usage
+                        for choice in chunk.choices or ():
+                            finished = finished or choice.finish_reason is not None
+                            text += choice.delta.content or ""
+                            if choice.delta.tool_calls:
+                                tools.feed(choice.delta.tool_calls)
+                    if text:
+                        yield TextDelta(text)
         except (openai.OpenAIError, msgspec.DecodeError, ValueError) as error:
             raise _failure(error, self._client) from error
         if not finished:

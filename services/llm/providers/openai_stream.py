@@ -7,7 +7,7 @@ Source: OpenAI API reference, "Chat Completions" (streaming events); WHATWG HTML
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 
 import httpx2
@@ -89,24 +89,42 @@ class Events:
                 yield data
 
 
-class Chunks(openai.AsyncStream[Chunk]):
-    """One streamed answer. Raises openai.APIError, and ValueError or msgspec.DecodeError for what cannot be read."""
+class Chunks(openai.AsyncStream[list[Chunk]]):
+    """One streamed answer: the chunks that arrived together.
 
-    async def __aiter__(self) -> AsyncIterator[Chunk]:
+    Raises openai.APIError, and ValueError or msgspec.DecodeError for what cannot be read, behind what can.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[list[Chunk]]:
         events, body = Events(), self.response.aiter_bytes()
         try:
             async for received in body:
-                for data in events.feed(received):
-                    if data.startswith(_DONE):
-                        await _drain(body)
-                        return
-                    yield self._read(data)
+                chunks, broken, done = self._chunks(events.feed(received))
+                if chunks:
+                    yield chunks
+                if broken is not None:
+                    raise broken
+                if done:
+                    await _drain(body)
+                    return
         except httpx2.TimeoutException as error:
             raise openai.APITimeoutError(request=self.response.request) from error
         except (httpx2.RequestError, ssl.SSLError) as error:
             raise openai.APIConnectionError(request=self.response.request) from error
         finally:
             await self.response.aclose()
+
+    def _chunks(self, events: Iterable[bytes]) -> tuple[list[Chunk], Exception | None, bool]:
+        """What can be read of `events`, what is wrong with the next one, and whether the answer is over."""
+        chunks: list[Chunk] = []
+        for data in events:
+            if data.startswith(_DONE):
+                return chunks, None, True
+            try:
+                chunks.append(self._read(data))
+            except (openai.APIError, msgspec.DecodeError, ValueError) as error:
+                return chunks, error, False
+        return chunks, None, False
 
     def _read(self, data: bytes) -> Chunk:
         chunk = _DECODER.decode(data)
