@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from services.gateway.admission import Admission, free_places
 from services.gateway.calls import CallStore
 from services.gateway.fellows import Fellows
+from services.gateway.gathering import Gathering
 from services.gateway.keeper import Keeper
 from services.gateway.knocking import Knocks
 from services.gateway.leases import LeaseDesk
@@ -84,7 +85,9 @@ async def build(bus: Bus, settings: Settings, gateway: str) -> Gateway:
     ):
         app.include_router(routes.router)
     pulse.start()
-    return Gateway(app, partial(MediaProtocol, twilio.media), switchboard, pulse, fellows, breakers)
+    gathering = Gathering(asyncio.get_running_loop().call_soon)
+    web_sockets = partial(MediaProtocol, twilio.media, gathering.arrived)
+    return Gateway(app, web_sockets, switchboard, pulse, fellows, breakers)
 
 
 def _switchboard(

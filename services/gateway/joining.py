@@ -1,18 +1,22 @@
 """The carrier's short frames, joined into fewer messages. Pure.
 
-A message costs each process that it passes the same, whatever its length. Where the caller speaks, or has just spoken,
-messages are short, because somebody waits for them. In a silence nobody does: its messages are long, and the first
-frame with a sound in it ends the one that is open.
+A message costs each process that it passes the same, whatever its length. Messages are shortest while the agent
+speaks, because the caller's first sounds shall silence it; longer while it listens, where an answer waits for the end
+of the caller's turn anyway; and long in a silence: the first frame with a sound in it ends the one that is open.
 """
 
 from shared.audio import duration_ms, is_faint
 
-JOINED_MS = 40
-"""So much audio makes a message: two of Twilio's frames."""
+PROMPT_MS = 40
+"""So much audio makes a message while the agent speaks: two of Twilio's frames."""
+JOINED_MS = 80
+"""The same while it listens."""
 LONG_MS = 200
 """The same in a silence, and for audio that waits for its worker anyway."""
 _SILENCE_MS = 1000
 """After so much without a sound it is a silence: until then the end of the caller's turn is being judged."""
+_LISTENING_MS = 300
+"""The same while the agent speaks: then that end was judged already."""
 
 
 class Joining:
@@ -33,7 +37,7 @@ class Joining:
         self._faint_ms = 0
         """How long there was no sound."""
 
-    def add(self, timestamp_ms: int, mulaw: bytes) -> None:
+    def add(self, timestamp_ms: int, mulaw: bytes, *, agent_speaks: bool) -> None:
         """A frame that begins where the newest one ends, unless it is the first."""
         if not self.frames:
             self.begins_ms = timestamp_ms
@@ -43,7 +47,10 @@ class Joining:
         self.ends_ms = timestamp_ms + length_ms
         self.length_ms += length_ms
         self._faint_ms = self._faint_ms + length_ms if is_faint(mulaw) else 0
-        self.wanted_ms = LONG_MS if self._faint_ms > _SILENCE_MS else JOINED_MS
+        if self._faint_ms > (_LISTENING_MS if agent_speaks else _SILENCE_MS):
+            self.wanted_ms = LONG_MS
+        else:
+            self.wanted_ms = PROMPT_MS if agent_speaks else JOINED_MS
 
     def take(self) -> bytes:
         """Their audio; empty after that."""

@@ -74,8 +74,8 @@ class Line:
         """`voice_stage` is the stage that speaks (tts or speech)."""
         self.call_id = channel.call_id
         self.number = channel.epoch
-        self.uplink = Uplink(channel, now)
         self._downlink = Downlink(media, channel, voice_stage, lambda: self.close("agent_hung_up"), now)
+        self.uplink = Uplink(channel, lambda: self._downlink.speaks, now)
         self._media = media
         self._channel = channel
         self._sounds = sounds

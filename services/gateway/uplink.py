@@ -41,13 +41,20 @@ class _Key(NamedTuple):
 class Uplink:
     """Numbers and publishes what comes from the caller; while held, it only keeps it."""
 
-    def __init__(self, channel: CallChannel, now: Callable[[], float] = time.time, later: Later | None = None) -> None:
+    def __init__(
+        self,
+        channel: CallChannel,
+        agent_speaks: Callable[[], bool],
+        now: Callable[[], float] = time.time,
+        later: Later | None = None,
+    ) -> None:
         """`now` is Unix time in seconds; `later` has a function called after some seconds, as the loop has it."""
         self.opened_at = now()
         """When the beginning of the caller's timeline reached the system: the earliest that a frame tells."""
         self.last_words_at = 0.0
         """When stt last told anything of the caller's speech."""
         self._channel = channel
+        self._agent_speaks = agent_speaks
         self._now = now
         self._later = later or asyncio.get_running_loop().call_later
         self._recent = Recent()
@@ -89,7 +96,7 @@ class Uplink:
         joining = self._joining
         if joining.frames and timestamp_ms != joining.ends_ms:
             self._join()
-        joining.add(timestamp_ms, mulaw)
+        joining.add(timestamp_ms, mulaw, agent_speaks=self._agent_speaks())
         began_at = self._now() - joining.ends_ms / 1000
         if began_at < self.opened_at or (self._seq == 0 and joining.frames == 1):
             self.opened_at = began_at

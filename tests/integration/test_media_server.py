@@ -27,7 +27,7 @@ class Door:
     def __init__(self, carry: Callable[[MediaSocket, str], Awaitable[None]]) -> None:
         app = FastAPI()
         app.add_api_route("/health", lambda: "alive")
-        self.server = HttpServer(app, partial(MediaProtocol, carry), listen("127.0.0.1", 0))
+        self.server = HttpServer(app, partial(MediaProtocol, carry, lambda: None), listen("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.server.port}"
         self.http: aiohttp.ClientSession
         self.sockets: list[aiohttp.ClientWebSocketResponse] = []
@@ -222,11 +222,11 @@ def test_what_is_no_message_closes_the_socket(frames: list[tuple[WSMsgType, int,
 def test_a_peer_that_does_not_answer_pings_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = media_server.MediaProtocol.__init__
 
-    def hasty(self: MediaProtocol, carry: Any, config: Any, *args: Any, **more: Any) -> None:
+    def hasty(self: MediaProtocol, carry: Any, arrived: Any, config: Any, *args: Any, **more: Any) -> None:
         assert (config.ws_ping_interval, config.ws_ping_timeout) == (20.0, 20.0)
         config.ws_ping_interval = config.ws_ping_timeout = 0.05
         try:
-            made(self, carry, config, *args, **more)
+            made(self, carry, arrived, config, *args, **more)
         finally:
             config.ws_ping_interval = config.ws_ping_timeout = 20.0
 
@@ -296,7 +296,7 @@ def test_the_servers_end_closes_the_sockets() -> None:
 
 
 async def test_a_slow_peer_is_waited_for() -> None:
-    socket = MediaSocket(100, lambda socket: None)
+    socket = MediaSocket(100, lambda socket: None, lambda: None)
     socket.pause_writing()
     sending = asyncio.create_task(socket.send("x"))
     for _ in range(5):

@@ -2,39 +2,48 @@
 
 import pytest
 
-from services.gateway.joining import JOINED_MS, LONG_MS, Joining
+from services.gateway.joining import JOINED_MS, LONG_MS, PROMPT_MS, Joining
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE, is_faint
 
 SOUND, QUIET = b"\x10" * FRAME_BYTES, SILENCE * FRAME_BYTES
 
 
-def lengths(line: str) -> list[tuple[int, int]]:
+def lengths(line: str, *, agent_speaks: bool = False) -> list[tuple[int, int]]:
     """(end, length) in ms of the messages that a caller's frames become: s is a sound, q none."""
     joining, made = Joining(), []
     for index, kind in enumerate(line):
-        joining.add(index * FRAME_MS, SOUND if kind == "s" else QUIET)
+        joining.add(index * FRAME_MS, SOUND if kind == "s" else QUIET, agent_speaks=agent_speaks)
         if joining.length_ms >= joining.wanted_ms:
             made.append((joining.ends_ms, joining.length_ms))
             joining.take()
     return made
 
 
-def test_a_caller_who_speaks_is_sent_in_short_messages() -> None:
-    assert lengths("s" * 8) == [(40, 40), (80, 40), (120, 40), (160, 40)]
+def test_a_caller_who_speaks_is_sent_in_messages_of_four_frames() -> None:
+    assert lengths("s" * 8) == [(80, JOINED_MS), (160, JOINED_MS)]
 
 
-def test_the_second_after_a_sound_too() -> None:
+def test_a_caller_who_speaks_while_the_agent_does_in_shorter_ones() -> None:
+    assert lengths("s" * 8, agent_speaks=True) == [(40, 40), (80, 40), (120, 40), (160, 40)]
+
+
+def test_the_second_after_a_sound_is_as_the_sound() -> None:
     assert {length for _, length in lengths("s" + "q" * 49)} == {JOINED_MS}
 
 
 def test_a_silence_is_sent_in_long_ones() -> None:
-    assert lengths("q" * 80)[-3:] == [(1200, LONG_MS), (1400, LONG_MS), (1600, LONG_MS)]
+    assert lengths("q" * 80)[-3:] == [(1160, LONG_MS), (1360, LONG_MS), (1560, LONG_MS)]
 
 
-@pytest.mark.parametrize("held", range(1, 10))
+def test_while_the_agent_speaks_a_silence_begins_sooner() -> None:
+    assert lengths("s" + "q" * 40, agent_speaks=True)[-3:] == [(320, PROMPT_MS), (520, LONG_MS), (720, LONG_MS)]
+
+
+@pytest.mark.parametrize("held", range(2, 10))
 def test_a_sound_after_a_silence_does_not_wait(held: int) -> None:
-    messages = lengths("q" * (60 + held) + "sss")
-    assert messages[-2:] == [(1220 + 20 * held, 20 + 20 * held), (1260 + 20 * held, JOINED_MS)]
+    # A silence of 280 ms in short messages comes first.
+    messages = lengths("q" * (14 + held) + "sss", agent_speaks=True)
+    assert messages[-2:] == [(300 + 20 * held, 20 + 20 * held), (340 + 20 * held, PROMPT_MS)]
 
 
 def test_faint_is_what_nobody_can_hear() -> None:

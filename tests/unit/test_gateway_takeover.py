@@ -111,7 +111,7 @@ def spoken(seqs: range) -> bytes:
 
 async def test_the_new_ear_hears_the_open_utterance_then_the_caller_and_nothing_twice(exchange: Exchange) -> None:
     opened, media = await exchange.connect()
-    for seq in range(50):
+    for seq in range(48):
         media.say(20 * seq, bytes([seq]) * 160)
     await exchange.settle()
     await exchange.hands["stt-1"].channels[0].send(SpeechStarted(utterance=1, t_ms=700, line=1))
@@ -121,11 +121,11 @@ async def test_the_new_ear_hears_the_open_utterance_then_the_caller_and_nothing_
     await exchange.hands["stt-1"].die()
     # The next worker hangs as well: the caller goes on speaking, and is only kept.
     await exchange.go(0.6)
-    for seq in range(50, 80):
+    for seq in range(48, 80):
         media.say(20 * seq, bytes([seq]) * 160)
     await exchange.settle()
     published = [unpack_in(body) for subject, body in exchange.bus.published if subject == "call.c1.audio.in"]
-    assert b"".join(frame.payload for frame in published) == spoken(range(50))
+    assert b"".join(frame.payload for frame in published) == spoken(range(48))
     third = await exchange.hire("stt-3")
     await exchange.until(lambda: worker_of(opened, "stt") == "stt-3")
     epochs = [request.epoch for request in (*second.requests, *third.requests)]
@@ -133,9 +133,9 @@ async def test_the_new_ear_hears_the_open_utterance_then_the_caller_and_nothing_
     for seq in range(80, 100):
         media.say(20 * seq, bytes([seq]) * 160)
     await exchange.settle()
-    await exchange.until(lambda: third.frames and third.frames[-1].timestamp_ms == 1960)
-    assert third.frames[0] == AudioIn(1, 10, 400, spoken(range(20, 22)))
-    assert [frame.seq for frame in third.frames] == [*range(10, 10 + len(third.frames))]
+    await exchange.until(lambda: third.frames and third.frames[-1].timestamp_ms == 1920)
+    assert third.frames[0] == AudioIn(1, 5, 400, spoken(range(20, 24)))
+    assert [frame.seq for frame in third.frames] == [*range(5, 5 + len(third.frames))]
     assert b"".join(frame.payload for frame in third.frames) == spoken(range(20, 100))
 
 
@@ -220,17 +220,17 @@ async def test_the_only_worker_of_a_stage_that_was_merely_slow_keeps_the_call(ex
     before = takeovers("stt", "lost", "recovered")
     heard = await Heard.on(exchange.bus, "c1")
     opened, media = await exchange.connect()
-    media.say(0, b"a" * 320)
+    media.say(0, b"a" * 640)
     await exchange.settle()
     hand = exchange.hands["stt-1"]
     hand.hang()
     await exchange.go(1.3)
-    media.say(40, b"b" * 320)
+    media.say(80, b"b" * 640)
     await exchange.settle()
     hand.wake()
     await exchange.go(0.5)
     await exchange.until(lambda: takeovers("stt", "lost", "recovered") == before + 1)
-    media.say(80, b"c" * 320)
+    media.say(160, b"c" * 640)
     await exchange.until(lambda: len(hand.frames) == 3)
     assert [frame.payload[:1] for frame in hand.frames] == [b"a", b"b", b"c"]
     assert (worker_of(opened, "stt"), granted(heard, "stt")) == ("stt-1", [("stt-1", 1)])
@@ -257,11 +257,11 @@ async def test_a_draining_worker_keeps_its_call_when_all_others_are_full(exchang
     (await exchange.hire("stt-2")).state = "busy"
     await exchange.hands["stt-1"].drain()
     await exchange.go(0.5)
-    for seq in range(10):
+    for seq in range(12):
         media.say(20 * seq, bytes([seq]) * 160)
     await exchange.settle()
     assert worker_of(opened, "stt") == "stt-1"
-    assert b"".join(frame.payload for frame in exchange.hands["stt-1"].frames) == spoken(range(10))
+    assert b"".join(frame.payload for frame in exchange.hands["stt-1"].frames) == spoken(range(12))
     exchange.hands["stt-2"].state = "granted"
     await exchange.go(1.5)
     assert worker_of(opened, "stt") == "stt-2"

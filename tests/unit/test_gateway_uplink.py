@@ -25,7 +25,7 @@ class Caller:
         self.frames = 0
         self.late: list[tuple[float, Callable[[], None]]] = []
         self.channel = CallChannel(bus, "c1", "gateway", 3)
-        self.uplink = Uplink(self.channel, self.now, self.later)
+        self.uplink = Uplink(self.channel, lambda: True, self.now, self.later)
         self.stt = CallChannel(bus, "c1", "stt", 1)
 
     def now(self) -> float:
@@ -283,7 +283,7 @@ async def test_the_earliest_frame_tells_when_the_timeline_began(caller: Caller) 
 
 async def test_keys_of_a_later_line_have_higher_numbers(caller: Caller) -> None:
     await caller.uplink.press("1")
-    later = Uplink(CallChannel(caller.bus, "c1", "gateway", 4))
+    later = Uplink(CallChannel(caller.bus, "c1", "gateway", 4), lambda: True)
     await later.press("2")
     numbers = [body for subject, body in caller.bus.published if subject == "call.c1.digit"]
     assert [b'"number":200001' in numbers[0], b'"number":300001' in numbers[1]] == [True, True]

@@ -107,12 +107,13 @@ async def opened() -> AsyncIterator[Open]:
 
 
 async def test_the_callers_frames_are_numbered_and_published(opened: Open) -> None:
-    for seq in range(3):
+    for seq in range(5):
         opened.media.say(20 * seq, bytes([seq]) * 160)
     opened.media.hang_up()
     assert await opened.end() == "caller_hung_up"
     frames = [unpack_in(body) for subject, body in opened.bus.published if subject == "call.c1.audio.in"]
-    assert frames == [(1, 0, 0, b"\x00" * 160 + b"\x01" * 160), (1, 1, 40, b"\x02" * 160)]
+    four = b"".join(bytes([seq]) * 160 for seq in range(4))
+    assert frames == [(1, 0, 0, four), (1, 1, 80, b"\x04" * 160)]
 
 
 async def test_a_piece_is_played_with_a_mark_and_reported_when_heard(opened: Open) -> None:

@@ -36,10 +36,17 @@ class MediaProtocol(WSProtocol):  # type: ignore[misc]
     """One connection, from its request to upgrade on."""
 
     def __init__(
-        self, carry: Carry, config: uvicorn.Config, server_state: ServerState, app_state: dict[str, Any]
+        self,
+        carry: Carry,
+        arrived: Callable[[], None],
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
     ) -> None:
-        """The last three are what uvicorn gives; the size of messages and the pings are as `config` says."""
+        """`arrived` is called after each message. The last three are what uvicorn gives; the size of messages and the
+        pings are as `config` says."""
         self._carry = carry
+        self._arrived = arrived
         self._state = server_state
         self._config = config
         self._call_id = ""
@@ -87,7 +94,7 @@ class MediaProtocol(WSProtocol):  # type: ignore[misc]
         self._call_id = unquote(path.removeprefix(MEDIA_PATH))
         if not path.startswith(MEDIA_PATH) or not self._call_id or "/" in path.removeprefix(MEDIA_PATH):
             return None
-        return MediaSocket(self._config.ws_max_size, self._begin)
+        return MediaSocket(self._config.ws_max_size, self._begin, self._arrived)
 
     def _begin(self, socket: MediaSocket) -> None:
         self._socket = socket

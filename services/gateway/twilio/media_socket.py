@@ -23,12 +23,13 @@ class MediaSocket(WSListener):
     Until there is a receiver the peer is read one message at a time, so that a peer who is too quick must wait.
     """
 
-    def __init__(self, max_message: int, opened: Callable[["MediaSocket"], None]) -> None:
-        """`max_message` bytes are allowed; `opened` is called when the handshake is done."""
+    def __init__(self, max_message: int, opened: Callable[["MediaSocket"], None], arrived: Callable[[], None]) -> None:
+        """`max_message` bytes are allowed; `opened` is called when the handshake is done, `arrived` after a message."""
         self.code = 0
         """With which the peer closed; 0 when it did not say."""
         self._max_message = max_message
         self._opened = opened
+        self._arrived = arrived
         self._transport: WSTransport
         self._receiver: Callable[[Message], None] | None = None
         self._waiting: deque[bytes] = deque()
@@ -50,6 +51,7 @@ class MediaSocket(WSListener):
         if kind is _TEXT and receiver is not None and frame.fin and not (self._fragments or self._over):
             # Fifty times a second for each call.
             receiver(frame.get_payload_as_memoryview())
+            self._arrived()
         elif kind is _CLOSE:
             self._closed_by_peer(frame)
         elif self._over:
