@@ -50,6 +50,11 @@ def is_faint(mulaw: bytes) -> bool:
     return not mulaw.translate(None, _FAINT)
 
 
+def sound_of(mulaw: bytes) -> tuple[int, int]:
+    """The bytes of `mulaw` between which all lies that is not faint; (its length, 0) when all is."""
+    return len(mulaw) - len(mulaw.lstrip(_FAINT)), len(mulaw.rstrip(_FAINT))
+
+
 def encode(pcm: Pcm, rate: int = RATE) -> bytes:
     """Signed 16-bit mono samples at `rate` Hz → 8 kHz μ-law."""
     if rate != RATE:

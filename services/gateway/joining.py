@@ -5,6 +5,8 @@ speaks, because the caller's first sounds shall silence it; longer while it list
 of the caller's turn anyway; and long in a silence: the first frame with a sound in it ends the one that is open.
 """
 
+from collections.abc import Callable
+
 from shared.audio import duration_ms, is_faint
 
 PROMPT_MS = 40
@@ -22,8 +24,11 @@ _LISTENING_MS = 300
 class Joining:
     """Frames that adjoin on the caller's timeline, on their way to become one."""
 
-    def __init__(self) -> None:
-        """Empty."""
+    def __init__(self, agent_speaks: Callable[[], bool]) -> None:
+        """Empty. `agent_speaks` is asked once for each message."""
+        self._agent_speaks = agent_speaks
+        self._prompt = False
+        """The agent spoke when the first of them came."""
         self.frames = 0
         """How many there are."""
         self.begins_ms = 0
@@ -37,20 +42,19 @@ class Joining:
         self._faint_ms = 0
         """How long there was no sound."""
 
-    def add(self, timestamp_ms: int, mulaw: bytes, *, agent_speaks: bool) -> None:
+    def add(self, timestamp_ms: int, mulaw: bytes) -> None:
         """A frame that begins where the newest one ends, unless it is the first."""
         if not self.frames:
             self.begins_ms = timestamp_ms
+            self._prompt = self._agent_speaks()
         self._audio.append(mulaw)
         self.frames += 1
         length_ms = duration_ms(mulaw)
         self.ends_ms = timestamp_ms + length_ms
         self.length_ms += length_ms
         self._faint_ms = self._faint_ms + length_ms if is_faint(mulaw) else 0
-        if self._faint_ms > (_LISTENING_MS if agent_speaks else _SILENCE_MS):
-            self.wanted_ms = LONG_MS
-        else:
-            self.wanted_ms = PROMPT_MS if agent_speaks else JOINED_MS
+        silence_ms, short_ms = (_LISTENING_MS, PROMPT_MS) if self._prompt else (_SILENCE_MS, JOINED_MS)
+        self.wanted_ms = LONG_MS if self._faint_ms > silence_ms else short_ms
 
     def take(self) -> bytes:
         """Their audio; empty after that."""

@@ -54,12 +54,11 @@ class Uplink:
         self.last_words_at = 0.0
         """When stt last told anything of the caller's speech."""
         self._channel = channel
-        self._agent_speaks = agent_speaks
         self._now = now
         self._later = later or asyncio.get_running_loop().call_later
         self._recent = Recent()
         self._utterances = Utterances()
-        self._joining = Joining()
+        self._joining = Joining(agent_speaks)
         self._seq = 0
         """Of the message that comes next."""
         self._next = 0
@@ -96,7 +95,7 @@ class Uplink:
         joining = self._joining
         if joining.frames and timestamp_ms != joining.ends_ms:
             self._join()
-        joining.add(timestamp_ms, mulaw, agent_speaks=self._agent_speaks())
+        joining.add(timestamp_ms, mulaw)
         began_at = self._now() - joining.ends_ms / 1000
         if began_at < self.opened_at or (self._seq == 0 and joining.frames == 1):
             self.opened_at = began_at

@@ -1,6 +1,6 @@
 """When nothing at all came from the caller. Pure."""
 
-from shared.audio import duration_ms, is_faint
+from shared.audio import FRAME_BYTES, duration_ms, sound_of
 
 _ONSET_MS = 300
 """A sound begins so long before the VAD finds speech in it, at most."""
@@ -17,14 +17,18 @@ class QuietLine:
         self._last: tuple[int, int] | None = None
 
     def add(self, timestamp_ms: int, mulaw: bytes) -> None:
-        """The next frame; what was lost may have been sound."""
+        """The next frames, as one; what was lost may have been sound. It was quiet for whole frames or not at all."""
         if timestamp_ms != self._end_ms:
             self.clear()
         self._end_ms = timestamp_ms + duration_ms(mulaw)
-        if is_faint(mulaw):
-            self._from_ms = timestamp_ms if self._from_ms is None else self._from_ms
-        elif self._from_ms is not None:
-            self._last, self._from_ms = (self._from_ms, timestamp_ms), None
+        begin, end = sound_of(mulaw)
+        if begin >= FRAME_BYTES and self._from_ms is None:
+            self._from_ms = timestamp_ms
+        if end and self._from_ms is not None:
+            self._last = (self._from_ms, timestamp_ms + duration_ms(mulaw[: begin - begin % FRAME_BYTES]))
+            self._from_ms = None
+        if end and (quiet := (len(mulaw) - end) // FRAME_BYTES):
+            self._from_ms = self._end_ms - duration_ms(mulaw[: quiet * FRAME_BYTES])
 
     def clear(self) -> None:
         """Another line took over."""

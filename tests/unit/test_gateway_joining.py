@@ -10,9 +10,9 @@ SOUND, QUIET = b"\x10" * FRAME_BYTES, SILENCE * FRAME_BYTES
 
 def lengths(line: str, *, agent_speaks: bool = False) -> list[tuple[int, int]]:
     """(end, length) in ms of the messages that a caller's frames become: s is a sound, q none."""
-    joining, made = Joining(), []
+    joining, made = Joining(lambda: agent_speaks), []
     for index, kind in enumerate(line):
-        joining.add(index * FRAME_MS, SOUND if kind == "s" else QUIET, agent_speaks=agent_speaks)
+        joining.add(index * FRAME_MS, SOUND if kind == "s" else QUIET)
         if joining.length_ms >= joining.wanted_ms:
             made.append((joining.ends_ms, joining.length_ms))
             joining.take()
