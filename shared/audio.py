@@ -51,7 +51,7 @@ def is_faint(mulaw: bytes) -> bool:
 
 
 def sound_of(mulaw: bytes) -> tuple[int, int]:
-    """The bytes of `mulaw` between which all lies that is not faint; (its length, 0) when all is."""
+    """The bytes of `mulaw`, which is not faint as a whole, between which its sound lies."""
     return len(mulaw) - len(mulaw.lstrip(_FAINT)), len(mulaw.rstrip(_FAINT))
 
 

@@ -1,6 +1,6 @@
 """When nothing at all came from the caller. Pure."""
 
-from shared.audio import FRAME_BYTES, duration_ms, sound_of
+from shared.audio import FRAME_BYTES, duration_ms, is_faint, sound_of
 
 _ONSET_MS = 300
 """A sound begins so long before the VAD finds speech in it, at most."""
@@ -21,13 +21,16 @@ class QuietLine:
         if timestamp_ms != self._end_ms:
             self.clear()
         self._end_ms = timestamp_ms + duration_ms(mulaw)
+        if is_faint(mulaw):
+            self._from_ms = timestamp_ms if self._from_ms is None else self._from_ms
+            return
         begin, end = sound_of(mulaw)
         if begin >= FRAME_BYTES and self._from_ms is None:
             self._from_ms = timestamp_ms
-        if end and self._from_ms is not None:
+        if self._from_ms is not None:
             self._last = (self._from_ms, timestamp_ms + duration_ms(mulaw[: begin - begin % FRAME_BYTES]))
             self._from_ms = None
-        if end and (quiet := (len(mulaw) - end) // FRAME_BYTES):
+        if quiet := (len(mulaw) - end) // FRAME_BYTES:
             self._from_ms = self._end_ms - duration_ms(mulaw[: quiet * FRAME_BYTES])
 
     def clear(self) -> None:
