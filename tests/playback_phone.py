@@ -1,8 +1,12 @@
 """One call as the playback clock sees it, for tests that read like its script."""
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 from services.gateway.playback import PlaybackClock, Step
 from shared.audio import SILENCE, bytes_of
 from shared.messages import AudioOut
+from shared.messages.audio import Spoken, WordEnd
 
 LOUD = b"\x00"
 START = 1_700_000_000.0
@@ -28,6 +32,10 @@ class Phone:
         asked_at, at = self.now - 0.2, self.now - 0.1
         return self.clock.admit(AudioOut(1, generation, 7, 0, asked_at, at, payload, text, last), self.now)
 
+    def words(self, *words: tuple[int, str], last: bool = False) -> Step:
+        """One message of several words, each with its length in ms."""
+        return self.clock.admit(message(words, self.now, last=last), self.now)
+
     def pause(self, generation: int = 1) -> Step:
         return self.clock.pause(generation, self.now)
 
@@ -43,6 +51,14 @@ class Phone:
     def played(self, step: Step) -> Step:
         """The carrier has come to the end of what `step` sent."""
         return self.mark(step.play[-1].mark)
+
+
+def message(words: Sequence[tuple[int, str]], at: float, *, last: bool = False, generation: int = 1) -> AudioOut:
+    """What tts sends of several words, each with its length in ms."""
+    ends = accumulate(bytes_of(ms) for ms, _ in words)
+    spoken = Spoken(WordEnd(end, text) for end, (_, text) in zip(ends, words, strict=True))
+    payload = LOUD * bytes_of(sum(ms for ms, _ in words))
+    return AudioOut(1, generation, 7, 0, at - 0.2, at - 0.1, payload, spoken, last)
 
 
 def told(step: Step) -> list[tuple[int, str, int, str]]:

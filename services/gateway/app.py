@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from services.gateway.admission import Admission, free_places
 from services.gateway.calls import CallStore
 from services.gateway.fellows import Fellows
-from services.gateway.gathering import Gathering
 from services.gateway.keeper import Keeper
 from services.gateway.knocking import Knocks
 from services.gateway.leases import LeaseDesk
@@ -28,6 +27,7 @@ from services.gateway.twilio.media_server import MediaProtocol
 from services.gateway.twilio.routes import TwilioRoutes
 from services.gateway.twilio.signature import SignatureCheck
 from services.gateway.twilio.sounds import SoundRoutes
+from services.gateway.wakeups import Wakeups
 from shared import subjects
 from shared.agents import AgentsFile
 from shared.breakers import Breakers
@@ -85,8 +85,8 @@ async def build(bus: Bus, settings: Settings, gateway: str) -> Gateway:
     ):
         app.include_router(routes.router)
     pulse.start()
-    gathering = Gathering(asyncio.get_running_loop().call_soon)
-    web_sockets = partial(MediaProtocol, twilio.media, gathering.arrived)
+    wakeups = Wakeups(asyncio.get_running_loop().call_soon)
+    web_sockets = partial(MediaProtocol, twilio.media, wakeups.arrived)
     return Gateway(app, web_sockets, switchboard, pulse, fellows, breakers)
 
 

@@ -9,7 +9,7 @@ from services.gateway.reply import Outgoing, Reply
 from shared.messages import AudioOut, Playback, ReplyOnLine
 
 _TELL_EVERY_MS = 500
-"""A mark comes for each word; while all goes well nobody has to know that exactly."""
+"""Marks come with the first words one by one; while all goes well nobody has to know that exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +79,15 @@ class PlaybackClock:
         self._announced_until = now + ms / 1000
         return True
 
-    def admit(self, piece: AudioOut, now: float) -> Step:
-        """A piece arrived from tts; it is dropped when its reply is over."""
-        if piece.generation < self._reply.generation:
+    def admit(self, audio: AudioOut, now: float) -> Step:
+        """Audio arrived from tts; it is dropped when its reply is over."""
+        if audio.generation < self._reply.generation:
             return Step()
-        clear, reports = self._move_to(piece.generation, now)
+        clear, reports = self._move_to(audio.generation, now)
         reply = self._reply
         if reply.complete:
             return Step()
-        reply.keep(piece, now)
+        reply.keep(audio, now)
         play = () if reply.paused else reply.play(now, self._announced_until)
         return Step(clear, play, (*reports, *self._start(play), *self._finish()))
 

@@ -22,10 +22,17 @@ class Outgoing(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    payload: bytes
+    """What of a message ends with a word, or goes on within one."""
+
     text: str
+    message: bytes
+    begin: int
+    """Where in the message's audio it begins."""
+    end: int
     start_ms: int
+    """Where in the reply it begins."""
     end_ms: int
+    ends_message: bool
 
 
 class Reply:
@@ -33,6 +40,7 @@ class Reply:
 
     It is played in takes; what a take played is known by its marks, and between two marks by the time that
     passed. Each silence ends a take, so that the marks which a cleared carrier returns mean nothing.
+    A message is sent as it came, with one mark; after a silence what is left of it, from the beginning of a word.
     `now` is Unix time in seconds.
     """
 
@@ -80,34 +88,48 @@ class Reply:
         """Whether the audio before `mark` shall still be heard."""
         return mark in self._pending
 
-    def keep(self, piece: AudioOut, now: float) -> None:
-        """The next piece has arrived."""
+    def keep(self, message: AudioOut, now: float) -> None:
+        """The next audio has arrived."""
+        payload = message.payload
         start = self._bytes
-        self._bytes += len(piece.payload)
-        self.turn_id = piece.turn_id
-        self.complete = piece.last
-        self.received += piece.text
-        if piece.payload and not self.moments:
-            self.moments = {"asked_at": piece.asked_at, "synthesized_at": piece.at, "received_at": now}
-        if self._audible_ms is None and (first := first_audible(piece.payload)) is not None:
+        self._bytes += len(payload)
+        self.turn_id = message.turn_id
+        self.complete = message.last
+        self.received += message.text
+        if payload and not self.moments:
+            self.moments = {"asked_at": message.asked_at, "synthesized_at": message.at, "received_at": now}
+        if self._audible_ms is None and (first := first_audible(payload)) is not None:
             self._audible_ms = (start + first) * 1000 / RATE
-        self._waiting.append(_Piece(piece.payload, piece.text, start * 1000 // RATE, self._end_ms))
+        self._split(message, start)
         self._settle()
+
+    def _split(self, message: AudioOut, start: int) -> None:
+        words = message.words
+        begin, start_ms = 0, start * 1000 // RATE
+        for number, (end, text) in enumerate(words, 1):
+            end_ms, ends_message = (start + end) * 1000 // RATE, number == len(words)
+            self._waiting.append(_Piece(text, message.payload, begin, end, start_ms, end_ms, ends_message))
+            begin, start_ms = end, end_ms
 
     def play(self, now: float, idle_at: float = 0.0) -> tuple[Outgoing, ...]:
         """Take everything that waits, to be sent to the carrier now; until `idle_at` it plays what is no reply."""
         outgoing: list[Outgoing] = []
+        begin = None
         while self._waiting:
             piece = self._waiting.popleft()
-            if self._reached(now) >= self._sent_ms:
-                # The carrier is idle: it begins to play this when it comes.
-                self._known = (self._sent_ms, max(now, idle_at))
+            if begin is None:
+                begin = piece.begin
+                if self._reached(now) >= self._sent_ms:
+                    # The carrier is idle: it begins to play this when it comes.
+                    self._known = (self._sent_ms, max(now, idle_at))
             self._sent.append(piece)
-            self._sent_ms = piece.end_ms
-            if piece.payload:
-                mark = f"{self.generation}:{self._take}:{piece.end_ms}"
-                self._pending[mark] = piece.end_ms
-                outgoing.append(Outgoing(piece.payload, mark))
+            if piece.ends_message:
+                self._sent_ms = piece.end_ms
+                if piece.end > begin:
+                    mark = f"{self.generation}:{self._take}:{piece.end_ms}"
+                    self._pending[mark] = piece.end_ms
+                    outgoing.append(Outgoing(piece.message[begin : piece.end], mark))
+                begin = None
         return tuple(outgoing)
 
     def acknowledge(self, mark: str, now: float) -> float | None:

@@ -14,7 +14,7 @@ LONGEST = bytes_of(500)
 _GUESSED = bytes_of(250)
 """So much travels together where nobody knows where words end."""
 _SHORTEST = bytes_of(100)
-"""Words that are over sooner travel with the next one: each piece costs a mark."""
+"""Words that are over sooner share a piece with the next one: each piece may cost a mark."""
 _AHEAD_MS = 500
 """A voice that is so far ahead of the caller's ear has the time to say a word to its end."""
 _KEEP = bytes_of(20)

@@ -1,11 +1,13 @@
-"""One call's voice: reply text in, pieces of audio out, never of an older reply."""
+"""One call's voice: reply text in, messages of audio out, never of an older reply."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from services.tts.gathering import Gathering
+from services.tts.gathering import Message as Speech
 from services.tts.greeting import GENERATION as PREPARED
 from services.tts.greeting import Greeting
 from services.tts.greetings import Greetings, key_of
@@ -33,8 +35,12 @@ class _Reply:
     ended: bool = False
     greets: bool = False
     """Its pieces are those of the greeting as it was prepared."""
-    sent: int = 0
+    given: int = 0
+    """So many pieces of the greeting are sent, or held back for a moment."""
     sent_bytes: int = 0
+    gathering: Gathering = field(default_factory=Gathering)
+    timer: asyncio.TimerHandle | None = None
+    """It looks after what is held back; most often that has left when it rings."""
 
 
 class TtsSession:
@@ -162,12 +168,11 @@ class TtsSession:
                 await synthesizer.end(order.generation)
 
     async def _greet(self) -> None:
-        """Send what there is of the greeting and was not sent yet; one at a time, so that it stays in order."""
+        """Send what there is of the greeting and was not sent yet."""
         reply, pieces = self._reply, self._greeting.pieces
-        async with self._sending:
-            while reply is self._reply and reply.sent < len(pieces):
-                reply.sent += 1
-                await self._send(reply, pieces[reply.sent - 1])
+        while reply is self._reply and reply.given < len(pieces):
+            reply.given += 1
+            await self._give(reply, pieces[reply.given - 1])
 
     async def deliver(self, piece: Piece) -> None:
         """The synthesizer's listener."""
@@ -179,24 +184,57 @@ class TtsSession:
             if self._reply.greets:
                 await self._greet()
         elif piece.generation == self._reply.generation:
-            await self._send(self._reply, piece)
+            await self._give(self._reply, piece)
 
-    async def _send(self, reply: _Reply, piece: Piece) -> None:
-        offset_ms = reply.sent_bytes * 1000 // RATE
-        reply.sent_bytes += len(piece.mulaw)
-        await self._call.channel.send_audio_out(
-            reply.generation,
-            offset_ms,
-            piece.mulaw,
-            piece.text,
-            last=piece.last,
-            turn_id=reply.turn_id,
-            asked_at=reply.asked_at,
-        )
+    async def _give(self, reply: _Reply, piece: Piece) -> None:
+        """Send `piece`, or hold it back until others can travel with it."""
+        now = time.monotonic()
+        if speeches := reply.gathering.add(piece, now):
+            await self._send(reply, speeches)
+        if reply.timer is None:
+            self._look_after(reply, now)
+
+    def _look_after(self, reply: _Reply, now: float) -> None:
+        """A provider may stop in the middle: what is held back leaves before the caller has heard all else."""
+        if (due_at := reply.gathering.due_at) is not None:
+            reply.timer = asyncio.get_running_loop().call_later(due_at - now, self._ring, reply)
+
+    def _ring(self, reply: _Reply) -> None:
+        reply.timer = None
+        now, due_at = time.monotonic(), reply.gathering.due_at
+        if reply is not self._reply or due_at is None:
+            return
+        if due_at > now:
+            self._look_after(reply, now)
+        else:
+            self._call.spawn(self._release(reply))
+
+    async def _release(self, reply: _Reply) -> None:
+        # Another piece may have come before this, and taken along what was held back.
+        if reply is self._reply and reply.gathering.due_at is not None:
+            await self._send(reply, [reply.gathering.release(time.monotonic())])
+
+    async def _send(self, reply: _Reply, speeches: Sequence[Speech]) -> None:
+        # One after the other, in the order in which they were put together.
+        async with self._sending:
+            for speech in speeches:
+                offset_ms = reply.sent_bytes * 1000 // RATE
+                reply.sent_bytes += len(speech.mulaw)
+                await self._call.channel.send_audio_out(
+                    reply.generation,
+                    offset_ms,
+                    speech.mulaw,
+                    speech.text,
+                    last=speech.last,
+                    turn_id=reply.turn_id,
+                    asked_at=reply.asked_at,
+                )
 
     async def close(self) -> None:
         if self._synthesizer is None:
             return
         await self._synthesizer.close()
+        if self._reply.timer is not None:
+            self._reply.timer.cancel()
         for used in self._synthesizer.usage():
             await self._call.count(used.provider, used.model, characters=used.characters)

@@ -36,7 +36,7 @@ class Rendered:
     audio: bytes
     """8 kHz μ-law."""
     ends: tuple[tuple[int, str], ...]
-    """Where each piece ends (in bytes), and the reply's text up to there."""
+    """Where words end (in bytes), and the reply's text up to there."""
     whole: bool
     """Its last piece came."""
 
@@ -45,9 +45,10 @@ class Rendered:
         """The reply that these pieces make, in order."""
         audio, text, ends, whole = bytearray(), "", [], False
         for piece in pieces:
+            for end, words in piece.words:
+                text += words
+                ends.append((len(audio) + end, text))
             audio += piece.payload
-            text += piece.text
-            ends.append((len(audio), text))
             whole = whole or piece.last
         return cls(bytes(audio), tuple(ends), whole)
 
@@ -63,7 +64,7 @@ class Rendered:
         return -1 if last is None else last
 
     def words_until(self, position: int) -> float:
-        """How many words the first `position` bytes say; within a piece its words count by its length."""
+        """How many words the first `position` bytes say; those that end together count by their length."""
         began, before = 0, 0
         for end, text in self.ends:
             count = len(normalize(text).split())
@@ -194,7 +195,7 @@ class Hearing:
         return most
 
     def _whole_words(self, start: int, end: int) -> int:
-        """The words whose pieces lie within the reply from `start` to `end`."""
+        """The words whose audio lies within the reply from `start` to `end`."""
         whole, began, before = 0, 0, 0
         for piece_end, text in self.rendered.ends:
             count = len(normalize(text).split())

@@ -62,8 +62,14 @@ class Phone:
         return pieces
 
 
-def said(pieces: list[AudioOut]) -> list[tuple[int, bytes, str, bool]]:
-    return [(piece.offset_ms, piece.payload, piece.text, piece.last) for piece in pieces]
+def said(pieces: list[AudioOut]) -> tuple[bytes, list[tuple[int, str]], bool]:
+    """The audio, and where in it words end: how they travel together is a matter of when they were made."""
+    audio, words = b"", []
+    for piece in pieces:
+        assert piece.offset_ms == duration_ms(audio)
+        words += [(len(audio) + end, text) for end, text in piece.words]
+        audio += piece.payload
+    return audio, words, pieces[-1].last
 
 
 @pytest_asyncio.fixture(params=["memory", "nats"])

@@ -2,6 +2,8 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.gateway.playback import PlaybackClock, Step
 from services.gateway.reply import Outgoing
 from shared.messages import AudioOut, Playback
+from shared.messages.audio import Spoken, WordEnd
 
 
 class Carrier:
@@ -35,10 +38,12 @@ class Carrier:
 
 
 @dataclass
-class Spoken:
+class Said:
     """One reply as tts made it and as the caller heard it."""
 
     pieces: list[tuple[bytes, str]] = field(default_factory=list)
+    messages: list[int] = field(default_factory=list)
+    """The message with which each of the pieces came."""
     complete: bool = False
     paused: bool = False
     over: bool = False
@@ -60,14 +65,16 @@ class Spoken:
 
     @property
     def unheard(self) -> list[bytes]:
-        """The audio after the last word that was reported as heard."""
+        """The audio after the last word that was reported as heard, message by message."""
         after = 0
         said = ""
         for index, (_, text) in enumerate(self.pieces):
             said += text
             if text and len(said) <= len(self.reported):
                 after = index + 1
-        return [payload for payload, _ in self.pieces[after:] if payload]
+        left = zip(self.messages[after:], self.pieces[after:], strict=True)
+        together = (b"".join(payload for _, (payload, _) in group) for _, group in groupby(left, key=itemgetter(0)))
+        return [payload for payload in together if payload]
 
 
 class Orders(RuleBasedStateMachine):
@@ -80,14 +87,14 @@ class Orders(RuleBasedStateMachine):
         self.now_ms = 0
         self.generation = 1
         self.count = 0
-        self.spoken = {1: Spoken()}
+        self.spoken = {1: Said()}
 
     @property
     def now(self) -> float:
         return 1_700_000_000 + self.now_ms / 1000
 
     @property
-    def reply(self) -> Spoken:
+    def reply(self) -> Said:
         return self.spoken[self.generation]
 
     def follow(self, step: Step) -> list[str]:
@@ -126,17 +133,27 @@ class Orders(RuleBasedStateMachine):
                 self.reply.ear_ms = max(self.reply.ear_ms, reply_end - (end_ms - self.now_ms))
         self.carrier.listen(self.now_ms)
 
-    @rule(ms=st.integers(20, 250), ends_word=st.booleans(), last=st.sampled_from([False, False, False, True]))
-    def piece_comes(self, ms: int, ends_word: bool, last: bool) -> None:
+    @rule(
+        parts=st.lists(st.tuples(st.integers(20, 250), st.booleans()), min_size=1, max_size=4),
+        last=st.sampled_from([False, False, False, True]),
+    )
+    def words_come(self, parts: list[tuple[int, bool]], last: bool) -> None:
         reply = self.reply
-        self.count += 1
-        payload = self.count.to_bytes(4) * 2 * ms
-        text = f"word{self.count} " if ends_word or last else ""
+        pieces = []
+        for index, (ms, ends_word) in enumerate(parts, 1):
+            self.count += 1
+            text = f"word{self.count} " if ends_word or (last and index == len(parts)) else ""
+            pieces.append((self.count.to_bytes(4) * 2 * ms, text))
+        payload = b"".join(audio for audio, _ in pieces)
+        ends = accumulate(len(audio) for audio, _ in pieces)
+        words = Spoken(WordEnd(end, text) for end, (_, text) in zip(ends, pieces, strict=True))
         accepted = not reply.complete and not reply.over
         if accepted:
-            reply.pieces.append((payload, text))
+            reply.pieces += pieces
+            reply.messages += [self.count] * len(pieces)
             reply.complete = last
-        step = self.clock.admit(AudioOut(1, self.generation, 1, 0, 1.0, 2.0, payload, text, last), self.now)
+        said = words if len(pieces) > 1 else str(words)
+        step = self.clock.admit(AudioOut(1, self.generation, 1, 0, 1.0, 2.0, payload, said, last), self.now)
         self.follow(step)
         assert [audio.payload for audio in step.play] == ([payload] if accepted and not reply.paused else [])
 
@@ -195,7 +212,7 @@ class Orders(RuleBasedStateMachine):
     @rule(steps=st.integers(1, 2))
     def dialogue_clears(self, steps: int) -> None:
         reply = self.reply
-        self.spoken[self.generation + steps] = Spoken()
+        self.spoken[self.generation + steps] = Said()
         step = self.clock.clear(self.generation + steps, self.now)
         held = bool(self.carrier.queue)
         assert not (step.clear and reply.paused), "the carrier is silent already"

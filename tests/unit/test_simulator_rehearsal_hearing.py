@@ -1,8 +1,11 @@
 """What the carrier played of a reply, found byte by byte in the agent track."""
 
+from itertools import accumulate
+
 import pytest
 
 from shared.audio import RATE, SILENCE, bytes_of
+from shared.messages.audio import Spoken, WordEnd
 from simulator.rehearsal.hearing import Hearing, Rendered
 from tests.simulator_reply import TEXT, audio, pieces
 
@@ -87,3 +90,11 @@ def test_a_stutter_within_the_reply_loses_nothing() -> None:
     assert hearing.complete
     assert hearing.lost_ms == 0
     assert len(hearing.stretches) == 2
+
+
+def test_words_that_came_in_one_message_are_told_apart() -> None:
+    some = pieces()[:6]
+    ends = accumulate(len(piece.payload) for piece in some)
+    words = Spoken(WordEnd(end, piece.text) for end, piece in zip(ends, some, strict=True))
+    message = some[0]._replace(payload=b"".join(piece.payload for piece in some), text=words)
+    assert Rendered.of([message, *pieces()[6:]]) == REPLY

@@ -14,7 +14,7 @@ _TURNS = 3
 """Of the event loop, after the frame: until then what it caused has left."""
 
 
-class Gathering:
+class Wakeups:
     """Has one event loop rest between frames. The thread sleeps: a loop that waits is woken by the next frame."""
 
     def __init__(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.gateway.gathering import GAP_S, Gathering
+from services.gateway.wakeups import GAP_S, Wakeups
 
 
 class Loop:
@@ -16,7 +16,7 @@ class Loop:
         self.rests: list[float] = []
         self.turns = 0
         self._soon: deque[Callable[[], None]] = deque()
-        self.gathering = Gathering(self._soon.append, lambda: self.now, self._sleep)
+        self.wakeups = Wakeups(self._soon.append, lambda: self.now, self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         self.rests.append(seconds)
@@ -37,17 +37,17 @@ def loop() -> Loop:
 
 def test_one_caller_never_waits(loop: Loop) -> None:
     for _ in range(10):
-        loop.gathering.arrived()
+        loop.wakeups.arrived()
         loop.run()
         loop.now += 0.020
     assert loop.rests == []
 
 
 def test_frames_after_the_first_wait_until_the_gap_is_over(loop: Loop) -> None:
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     loop.run()
     loop.now += 0.001
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     loop.run()
     assert loop.rests == [pytest.approx(GAP_S - 0.001)]
 
@@ -55,17 +55,17 @@ def test_frames_after_the_first_wait_until_the_gap_is_over(loop: Loop) -> None:
 def test_a_stream_of_frames_wakes_the_loop_once_in_a_gap(loop: Loop) -> None:
     began = loop.now
     for _ in range(101):
-        loop.gathering.arrived()
+        loop.wakeups.arrived()
         loop.run()
     assert loop.now - began == pytest.approx(100 * GAP_S)
     assert max(loop.rests) <= GAP_S * 1.001
 
 
 def test_what_a_frame_causes_leaves_before_the_rest(loop: Loop) -> None:
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     loop.run()
     left: list[int] = []
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     # As the outlet does: a write in the same turn, and what that causes in the next one.
     loop._soon.append(lambda: loop._soon.append(lambda: left.append(len(loop.rests))))
     loop.run()
@@ -74,16 +74,16 @@ def test_what_a_frame_causes_leaves_before_the_rest(loop: Loop) -> None:
 
 
 def test_work_that_took_longer_than_the_gap_is_followed_by_no_rest(loop: Loop) -> None:
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     loop.run()
     loop.now += 2 * GAP_S
-    loop.gathering.arrived()
+    loop.wakeups.arrived()
     loop.run()
     assert loop.rests == []
 
 
 def test_frames_of_one_turn_are_one(loop: Loop) -> None:
     for _ in range(50):
-        loop.gathering.arrived()
+        loop.wakeups.arrived()
     loop.run()
     assert loop.turns == 3
