@@ -105,9 +105,22 @@ class LevelResult:
     @property
     def good(self) -> bool:
         """Whether so many calls can be held, as far as this load side could tell."""
+        return self._served and not self.late
+
+    @property
+    def only_late(self) -> bool:
+        """Whether answers came late, and nothing else is amiss."""
+        return self._served and self.late
+
+    @property
+    def late(self) -> bool:
+        """Whether more was added to answers than a caller should notice."""
         p95 = self.added(95)
-        quick = p95 is not None and p95 < GOOD_P95_MS
-        return quick and not self.wrong and not self.refused and not self.load.bottleneck
+        return p95 is None or p95 >= GOOD_P95_MS
+
+    @property
+    def _served(self) -> bool:
+        return not (self.wrong or self.refused or self.load.bottleneck)
 
 
 def slowest(results: Sequence[CallResult], told: Told, timed: Callable[[Turn], bool]) -> tuple[str, ...]:

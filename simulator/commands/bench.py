@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 from dataclasses import asdict
@@ -144,7 +145,7 @@ async def _levels(setting: "Setting", args: argparse.Namespace) -> "list[LevelRe
         if calls is None:
             break
         try:
-            levels.append(await _level(calls, setting, args))
+            levels.append(await (_searched if searched else _level)(calls, setting, args))
         except _BROKEN as error:
             if not levels:
                 raise
@@ -152,6 +153,18 @@ async def _levels(setting: "Setting", args: argparse.Namespace) -> "list[LevelRe
             report.progress(f"{calls} calls: {error or type(error).__name__}")
             break
     return sorted(levels, key=lambda level: level.calls)
+
+
+async def _searched(calls: int, setting: "Setting", args: argparse.Namespace) -> "LevelResult":
+    """A level of the search. It is tried again if it was only late: a machine with other tenants has slow minutes."""
+    result = await _level(calls, setting, args)
+    if not result.only_late:
+        return result
+    report.progress(f"{calls} calls: once more, for the machine may have been slow")
+    again = await _level(calls, setting, args)
+    if not again.only_late:
+        return again
+    return min(result, again, key=lambda level: level.added(95) or math.inf)
 
 
 async def _level(calls: int, setting: "Setting", args: argparse.Namespace) -> "LevelResult":

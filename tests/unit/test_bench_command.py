@@ -59,6 +59,8 @@ class Bench:
         self.capacity = capacity
         self.breaks_at = breaks_at
         self.tried: list[int] = []
+        self.late: dict[int, list[float]] = {}
+        """What is added at a level, one time after the other, in ms; then 10."""
 
     async def run(self, wanted: Wanted, setting: Setting, progress: Callable[[str], None]) -> LevelResult:
         self.tried.append(wanted.calls)
@@ -72,7 +74,7 @@ class Bench:
             answered=1,
             wrong=() if good else ("call 0: wrong",) * 30,
             wrong_turns=0 if good else 30,
-            added_ms=(10.0,),
+            added_ms=((self.late.get(wanted.calls) or [10.0]).pop(0),),
             clear_ms=(),
             gaps=0,
             refused=0,
@@ -103,6 +105,17 @@ async def test_without_levels_the_calls_per_core_are_searched(tmp_path: Path, be
     assert bench.tried == [50, 100, 70, 80]
     assert told["calls_per_core"] == 70
     assert [level["calls"] for level in told["levels"]] == [50, 70, 80, 100]
+
+
+@pytest.mark.parametrize(("late", "added"), [([500.0, 20.0], 20.0), ([500.0, 400.0], 400.0), ([400.0, 500.0], 400.0)])
+async def test_a_level_of_the_search_that_was_only_late_is_tried_again(
+    tmp_path: Path, bench: Bench, late: list[float], added: float
+) -> None:
+    bench.late[70] = late
+    told = (await result(tmp_path))[1]
+    assert bench.tried[:4] == [50, 100, 70, 70]
+    assert {level["calls"]: level["added_ms"]["p95"] for level in told["levels"]}[70] == added
+    assert told["calls_per_core"] == (70 if added < 100 else 60)
 
 
 async def test_levels_are_run_as_asked_and_a_wrong_turn_is_status_one(
