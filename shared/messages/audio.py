@@ -47,6 +47,10 @@ class Spoken(str):
         spoken.words = words
         return spoken
 
+    def __reduce__(self) -> tuple[type["Spoken"], tuple[tuple[WordEnd, ...]]]:
+        """How it is copied and pickled: made again of its words."""
+        return type(self), (self.words,)
+
 
 class AudioOut(NamedTuple):
     """What the agent says: `call.<id>.audio.out`, messages of 800 ms at most in order of `offset_ms`."""

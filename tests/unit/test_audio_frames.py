@@ -1,5 +1,8 @@
 """Audio frames: a message of several words says where each of them is over."""
 
+import copy
+import pickle
+
 import msgpack
 import pytest
 
@@ -47,3 +50,10 @@ def test_words_that_do_not_fit_the_payload_are_no_frame(words: object) -> None:
 def test_only_frames_are_packed() -> None:
     with pytest.raises(NotImplementedError):
         pack(frame(object()))  # type: ignore[arg-type]
+
+
+def test_words_stay_words_when_they_are_pickled_or_copied() -> None:
+    spoken = Spoken([WordEnd(100, "Good "), WordEnd(160, "day.")])
+    # The chaos campaign hands what it recorded to another process.
+    for again in (pickle.loads(pickle.dumps(spoken)), copy.copy(spoken)):  # noqa: S301 - our own bytes
+        assert (again, again.words) == ("Good day.", spoken.words)
