@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from itertools import product
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily
@@ -41,12 +42,20 @@ class Tally(Collector):
         yield family
 
 
+def from_zero(counter: Counter, *values: Iterable[str]) -> Counter:
+    """`counter`, at 0 for each combination of its labels' `values`, one iterable for each label.
+
+    A series that begins with its first event has no increase then, and a query misses that event.
+    """
+    for labels in product(*values):
+        counter.labels(*labels)
+    return counter
+
+
 CALLS = Gauge("trunkline_calls", "Calls held by this process", ["stage"])
 CAPACITY = Gauge("trunkline_capacity", "Calls this process may hold", ["stage"])
 LOOP_LAG = Gauge("trunkline_event_loop_lag_seconds", "How late the event loop ran since the last heartbeat", ["stage"])
 SHEDDING = Gauge("trunkline_shedding", "1 while this process takes no new calls because its event loop lags", ["stage"])
-CALLS_ENDED = Counter("trunkline_calls_ended_total", "Calls that ended", ["reason"])
-LEASES = Counter("trunkline_leases_total", "Lease requests by outcome", ["stage", "outcome"])
 TURNS = Histogram(
     "trunkline_turn_seconds",
     "Where a turn's time goes, from the caller's last speech sample to the first one that the caller hears",

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -25,6 +26,18 @@ ServerUrls = Annotated[str, AfterValidator(_servers)]
 BaseUrl = Annotated[str, AfterValidator(_without_slash)]
 
 
+def _networks(addresses: str) -> str:
+    for each in addresses.split(",") if addresses else ():
+        try:
+            ip_network(each.strip())
+        except ValueError:
+            raise ValueError("addresses or networks expected (10.0.0.0/8), separated by commas") from None
+    return addresses
+
+
+Networks = Annotated[str, AfterValidator(_networks)]
+
+
 class Settings(BaseSettings):
     """Every variable of every service; `.env.example` documents each."""
 
@@ -33,6 +46,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     host: str = "0.0.0.0"
     public_url: BaseUrl = ""
+    trusted_proxies: Networks = ""
     nats_url: ServerUrls = "nats://localhost:4222"
     nats_user: str = ""
     nats_password: SecretStr = SecretStr("")

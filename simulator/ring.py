@@ -19,6 +19,7 @@ from shared.nats_connection import Broker
 from simulator.broker import HOST, Nodes, free_port
 from simulator.plan import ROOT, Plan, ProcessFailed, base_env, read_procfile
 from simulator.process import Probe, Process
+from simulator.readiness import asked, whole
 from simulator.standins.environment import vendor_env
 from simulator.usage import Usage
 
@@ -117,7 +118,7 @@ class Ring:
             async with places:
                 await self.add(name)
 
-        # A gateway is ready when there are workers.
+        # A gateway is waited for until it has found workers.
         names = sorted(self.plan.counts, key="gateway".__eq__)
         tasks = [asyncio.create_task(one(name)) for name in names for _ in range(self.plan.counts[name])]
         try:
@@ -182,16 +183,12 @@ class Ring:
         if process.name == "gateway" and self.plan.one_port:
             # Another gateway might answer at the port.
             return "" if process.said("gateway_ready") else "it has not said that it is ready"
-        return await self._answers(f"{self.url_of(process)}/{'health' if process.name == 'standins' else 'ready'}")
-
-    async def _answers(self, url: str) -> str:
         if self._http is None:
             return "the ring was stopped"
-        try:
-            async with self._http.get(url) as response:
-                return "" if response.status == 200 else f"{response.status} {(await response.text())[:300]}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return repr(error)
+        if process.name == "standins":
+            return await _missing_at(self._http, f"{self.url_of(process)}/health")
+        state = await asked(self._http, self.url_of(process))
+        return "" if whole(state) else f"{state or 'no answer'}"
 
     def _env(self, name: str) -> dict[str, str]:
         return {
@@ -268,3 +265,11 @@ class Ring:
         for process in self.processes:
             process.kill_now()
         self._tidy()
+
+
+async def _missing_at(http: aiohttp.ClientSession, url: str) -> str:
+    try:
+        async with http.get(url) as response:
+            return "" if response.status == 200 else f"{response.status} {(await response.text())[:300]}"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return repr(error)

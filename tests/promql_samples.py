@@ -45,8 +45,7 @@ class Samples:
             case promql.ParenExpr():
                 return self._vector(node.expr, at_s)
             case promql.VectorSelector():
-                ago_s = node.offset.total_seconds() if node.offset else 0.0
-                found = self._ranges(node, at_s - ago_s, _LOOK_BACK_S)
+                found = self._ranges(node, at_s, _LOOK_BACK_S)
                 return {labels: points[-1][1] for labels, points in found.items()}
             case promql.AggregateExpr():
                 return self._aggregate(node, at_s)

@@ -26,7 +26,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     if bus is None:
         return
     gateway = await build(bus, settings, process_id("gateway"))
-    server = HttpServer(gateway.app, gateway.web_sockets, listener)
+    server = HttpServer(gateway.app, gateway.web_sockets, listener, settings.trusted_proxies)
     serving = server.start()
     heap.settle()
     logger.info("gateway_ready", port=server.port, gateway=gateway.switchboard.gateway)

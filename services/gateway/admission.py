@@ -10,6 +10,7 @@ from prometheus_client import Counter, Gauge
 
 from services.gateway.waiting import WaitingList
 from shared.bus import Bucket, Bus, WrongRevision
+from shared.metrics import from_zero
 from shared.roster import Roster
 from shared.settings import Settings
 
@@ -21,7 +22,8 @@ _TTL_S = 60.0
 _TRIES = 20
 """Callers who ask at the same moment write one key."""
 
-REFUSED = Counter("trunkline_calls_refused_total", "Calls that were not taken", ["reason"])
+_FULL = "full"
+REFUSED = from_zero(Counter("trunkline_calls_refused_total", "Calls that were not taken", ["reason"]), [_FULL])
 _WAITING = Gauge("trunkline_waiting", "Callers in the fleet's queue, as this gateway last saw it")
 
 
@@ -105,8 +107,8 @@ class Admission:
         if action == "queue":
             meets = await self._wait(call_id, dialled)
         if not isinstance(meets, Wait):
-            log.info("call_refused", call_id=call_id, reason="full", action=action)
-            REFUSED.labels("full").inc()
+            log.info("call_refused", call_id=call_id, reason=_FULL, action=action)
+            REFUSED.labels(_FULL).inc()
         return meets
 
     async def _wait(self, call_id: str, dialled: str) -> Meets:

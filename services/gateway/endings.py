@@ -3,25 +3,31 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Literal, get_args
 
 import structlog
+from prometheus_client import Counter
 
 from services.gateway.calls import CallRecord, CallStore
-from services.gateway.line import End
+from services.gateway.line import CallEnd, End
 from services.gateway.lines import Lines
 from shared import subjects
 from shared.bus import Bus, BusError
 from shared.channel import CallChannel
 from shared.messages import CallEnded
-from shared.metrics import CALLS_ENDED
+from shared.metrics import from_zero
 
 log = structlog.get_logger()
+
+Reason = Literal[CallEnd, "never_connected", "operator", "stage_missing"]
+"""Why a call ended."""
 
 REDIAL_WITHIN_S = 10.0
 """A carrier whose socket broke asks the webhook again within this time, or the call is over."""
 RETRY_S = 2.0
 """Between two tries to end a call while the broker is away."""
 _ALL_ENDS = f"call.*.{CallEnded.suffix}"
+_CALLS_ENDED = from_zero(Counter("trunkline_calls_ended_total", "Calls that ended", ["reason"]), get_args(Reason))
 
 
 class Endings:
@@ -43,7 +49,9 @@ class Endings:
         if opened is not None:
             opened.line.close("caller_hung_up")
 
-    async def end(self, call_id: str, reason: str, still: Callable[[CallRecord], bool] = lambda record: True) -> bool:
+    async def end(
+        self, call_id: str, reason: Reason, still: Callable[[CallRecord], bool] = lambda record: True
+    ) -> bool:
         """The call is over: every stage lets go. Raises BusError.
 
         False, and nothing happens, when the call is unknown or over, or its newest record is not `still` (a pure
@@ -61,7 +69,7 @@ class Endings:
             return False
         duration_ms = int((time.time() - ended.started_at) * 1000)
         log.info("call_ended", call_id=call_id, reason=reason, duration_ms=duration_ms)
-        CALLS_ENDED.labels(reason).inc()
+        _CALLS_ENDED.labels(reason).inc()
         channel = CallChannel(self._bus, call_id, "gateway", ended.line)
         message = CallEnded(reason=reason, duration_ms=duration_ms)
         await self.surely(call_id, lambda: channel.send(message))
@@ -80,11 +88,11 @@ class Endings:
         elif end != "taken_over":
             await self.surely(record.call_id, lambda: self.end(record.call_id, end))
 
-    def later(self, after_s: float, call_id: str, line: int, reason: str) -> None:
+    def later(self, after_s: float, call_id: str, line: int, reason: Reason) -> None:
         """End the call after a while unless a line newer than `line` was opened, here or elsewhere."""
         self._later(after_s, call_id, reason, lambda now: now.line == line)
 
-    def _later(self, after_s: float, call_id: str, reason: str, still: Callable[[CallRecord], bool]) -> None:
+    def _later(self, after_s: float, call_id: str, reason: Reason, still: Callable[[CallRecord], bool]) -> None:
         async def end_unless_connected() -> None:
             await self.surely(call_id, end)
 

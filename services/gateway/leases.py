@@ -4,18 +4,22 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Literal, get_args
 
 import structlog
+from prometheus_client import Counter
 from pydantic import ValidationError
 
 from services.gateway.calls import CallRecord, Lease
 from services.gateway.window import Overrun
 from shared import subjects
+from shared.agents import STAGES
 from shared.bus import Bus, Disconnected, NoResponders, RequestTimeout
 from shared.channel import CallChannel
 from shared.messages import LeaseChanged
 from shared.messages.lease import LeaseReply, LeaseRequest
-from shared.metrics import LEASES
+from shared.metrics import from_zero
 from shared.roster import Roster
 
 log = structlog.get_logger()
@@ -23,6 +27,14 @@ log = structlog.get_logger()
 _EPOCHS_OF_A_LINE = 1000
 """The gateway of the last line may have granted leases that it could not note any more: newer ones lie above them."""
 _BUSY_TRIES = 10
+EVERY_STAGE = tuple(chain.from_iterable(STAGES.values()))
+"""All that calls are leased to, whatever their pipeline."""
+_Silence = Literal["missing", "timeout"]
+"""Why nobody has replied."""
+OUTCOMES: tuple[str, ...] = (*get_args(LeaseReply.model_fields["state"].annotation), *get_args(_Silence))
+_LEASES = from_zero(
+    Counter("trunkline_leases_total", "Lease requests by outcome", ["stage", "outcome"]), EVERY_STAGE, OUTCOMES
+)
 
 
 class StageMissing(Exception):
@@ -167,7 +179,7 @@ class LeaseDesk:
 
     async def _granted(self, search: _Search, reply: LeaseReply) -> Lease | None:
         want = search.want
-        LEASES.labels(want.stage, reply.state).inc()
+        _LEASES.labels(want.stage, reply.state).inc()
         if reply.state == "refused":
             raise search.missing(f"{reply.worker} refused the call: {reply.reason}")
         if reply.state == "busy":
@@ -198,10 +210,10 @@ class LeaseDesk:
             answer = await self._bus.request(subject, request.model_dump_json().encode(), remaining_s)
             return LeaseReply.model_validate_json(answer)
         except NoResponders:
-            LEASES.labels(want.stage, "missing").inc()
+            _count_silence(want.stage, "missing")
             raise
         except RequestTimeout:
-            LEASES.labels(want.stage, "timeout").inc()
+            _count_silence(want.stage, "timeout")
             search.slow = True
             # The worker may still take it: tell it to let go.
             self._announce(want.record, want.stage, Lease(worker=worker, epoch=search.epoch), "released")
@@ -226,6 +238,10 @@ class LeaseDesk:
             {"leased": stage, "worker": lease.worker, "lease_epoch": lease.epoch, "state": state}
         )
         channel.tell(message)
+
+
+def _count_silence(stage: str, outcome: _Silence) -> None:
+    _LEASES.labels(stage, outcome).inc()
 
 
 def _holder(record: CallRecord, stage: str) -> tuple[str, ...]:

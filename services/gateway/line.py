@@ -18,16 +18,17 @@ from shared.messages import CallStarted, ErrorHappened, LeaseChanged, Message, S
 
 log = structlog.get_logger()
 
-End = Literal[
+CallEnd = Literal[
     "caller_hung_up",
     "agent_hung_up",
     "stage_lost",
     "stage_failed",
     "carrier_lost",
     "max_duration",
-    "taken_over",
     "drained",
 ]
+"""Why a line closed, and its call ends unless the carrier comes back."""
+End = Literal[CallEnd, "taken_over"]
 """Why a line closed."""
 
 _APOLOGY_MARK = "apology"

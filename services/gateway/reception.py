@@ -1,7 +1,7 @@
 """The reception: who is let through to the switchboard, and what the others meet. Knows nothing of carriers."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import structlog
 
@@ -10,15 +10,21 @@ from services.gateway.calls import CallStore
 from services.gateway.limits import CallLimits
 from services.gateway.switchboard import Answer, Full, Switchboard
 from shared.bus import Bus, BusError, Disconnected
+from shared.metrics import from_zero
 
 log = structlog.get_logger()
+
+Origin = Literal["caller", "source"]
+"""What calls come from, and may come from so often within a minute."""
+_REASONS: dict[Origin, str] = {who: f"{who}_limit" for who in get_args(Origin)}
+from_zero(REFUSED, _REASONS.values())
 
 
 @dataclass(frozen=True, slots=True)
 class TooMany:
     """The caller, or the source of the webhook, has placed too many calls within a minute."""
 
-    who: Literal["caller", "source"]
+    who: Origin
 
 
 Outcome = Answer | Meets | TooMany
@@ -50,8 +56,8 @@ class Reception:
             return await self._connect(call_id, caller, dialled)
         waits = await self._admission.waits(call_id)
         if not waits and (who := self._beyond_limit(caller, source)):
-            log.warning("call_refused", call_id=call_id, reason=f"{who}_limit")
-            REFUSED.labels(f"{who}_limit").inc()
+            log.warning("call_refused", call_id=call_id, reason=_REASONS[who])
+            REFUSED.labels(_REASONS[who]).inc()
             return TooMany(who)
         if not await self._admission.may_try(call_id, dialled):
             return await self._admission.full(call_id, dialled)
@@ -60,7 +66,7 @@ class Reception:
             await self.gone(call_id)
         return outcome
 
-    def _beyond_limit(self, caller: str, source: str) -> Literal["caller", "source"] | None:
+    def _beyond_limit(self, caller: str, source: str) -> Origin | None:
         if not self._limits.source(source):
             return "source"
         return None if self._limits.caller(caller) else "caller"

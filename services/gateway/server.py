@@ -40,8 +40,8 @@ class HttpServer:
     ) -> None:
         """`listener` is bound and listening; `web_sockets` makes the protocol of each, as uvicorn's `ws` does.
 
-        `trusted_proxies`: addresses, separated by commas, whose X-Forwarded-* headers are believed; empty: nobody's,
-        since any peer can write them.
+        `trusted_proxies`: addresses or networks, separated by commas, whose X-Forwarded-* headers are believed; empty:
+        nobody's, since any peer can write them.
         """
         self.port: int = listener.getsockname()[1]
         self._listener = listener

@@ -52,7 +52,7 @@ class StatusRoutes:
         switchboard: Switchboard,
         breakers: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        """All that readiness depends on; `breakers` gives the state of each provider's circuit breaker."""
+        """What the answers are made of; `breakers` gives the state of each provider's circuit breaker."""
         self._bus = bus
         self._roster = roster
         self._agents = agents
@@ -67,18 +67,20 @@ class StatusRoutes:
         return {"status": "alive", "breakers": self._breakers()}
 
     async def ready(self, response: Response) -> dict[str, object]:
-        """The gateway can serve the default agent: the broker answers and each stage has a worker."""
+        """Whether a load balancer may send calls here: the broker is there, and this gateway does not drain.
+
+        `missing` are the default agent's stages without a worker. Every gateway misses them, and a caller who is
+        answered hears at least a sentence.
+        """
         workers = {stage: len(self._workers(stage)) for stage in self._stages()}
-        directory = self._agents.directory
-        needed = directory.by_number("").stages
-        missing = [stage for stage in needed if not workers[stage]]
-        ready = self._bus.connected and not missing and not self._switchboard.draining
+        needed = self._agents.directory.by_number("").stages
+        ready = self._bus.connected and not self._switchboard.draining
         response.status_code = 200 if ready else 503
         return {
             "ready": ready,
             "broker": self._bus.connected,
             "workers": workers,
-            "missing": missing,
+            "missing": [stage for stage in needed if not workers[stage]],
             "draining": self._switchboard.draining,
             "calls": len(self._switchboard.lines),
             "tasks": len(asyncio.all_tasks()),

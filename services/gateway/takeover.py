@@ -5,24 +5,32 @@ import time
 from collections import defaultdict
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 from services.gateway.calls import CallRecord, CallStore, Lease
-from services.gateway.leases import LeaseDesk, StageMissing, Want
+from services.gateway.leases import EVERY_STAGE, LeaseDesk, StageMissing, Want
 from services.gateway.lines import OpenLine
 from services.gateway.losses import Judge, Reason
 from services.gateway.utterances import UNSURE_MS
 from services.gateway.window import Window
 from shared.bus import Bus, BusError
+from shared.metrics import from_zero
 
 log = structlog.get_logger()
 
 _UNSURE_MS = {"stt": UNSURE_MS, "speech": 0}
 """The stages that hear the caller, and how long what they hear takes to be told: the echo answers at once."""
-_TAKEOVERS = Counter(
-    "trunkline_takeovers_total", "Stages of open lines that were leased again", ["stage", "reason", "outcome"]
+Outcome = Literal["taken", "given_up", "recovered", "put_off", "void"]
+"""`recovered`: the worker was only slow. `put_off`: one that drains keeps the call for a while. `void`: the call or
+the line is over."""
+_TAKEOVERS = from_zero(
+    Counter("trunkline_takeovers_total", "Stages of open lines that were leased again", ["stage", "reason", "outcome"]),
+    EVERY_STAGE,
+    get_args(Reason),
+    get_args(Outcome),
 )
 _DURATION = Histogram(
     "trunkline_takeover_seconds",
@@ -72,8 +80,8 @@ class Takeovers:
 
         A worker that only drains keeps the call when nobody else takes it now.
         """
-        began = time.monotonic()
-        held = opened.held[stage]
+        outcome: Outcome
+        began, held = time.monotonic(), opened.held[stage]
         since = time.time() - self._judge.unsure_s(held, reason)
         if reason != "draining":
             self._desk.lost(opened.record, stage, held.lease)

@@ -19,6 +19,7 @@ from simulator.carrier import Gateway
 from simulator.chaos.needs import Needs
 from simulator.conversation import Setup
 from simulator.plan import ProcessFailed
+from simulator.readiness import State, asked, whole
 
 if TYPE_CHECKING:
     from simulator.process import Process
@@ -101,15 +102,9 @@ class Site:
         answer: list[dict[str, object]] = json.loads(await self.bus.request(subjects.LIVE_CALLS, b"", 2.0))
         return {str(call["call_id"]): _pids(call) for call in answer}
 
-    async def state(self, process: "Process") -> dict[str, object]:
+    async def state(self, process: "Process") -> State:
         """What a service's `/ready` says; empty when it does not answer."""
-        try:
-            timeout = aiohttp.ClientTimeout(total=2)
-            async with self.http.get(f"{self.ring.url_of(process)}/ready", timeout=timeout) as response:
-                state: dict[str, object] = await response.json()
-                return {**state, "status": response.status}
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return {}
+        return await asked(self.http, self.ring.url_of(process))
 
     async def mend(self) -> None:
         """Start what is missing and wait until all is well and no call is left. Raises ProcessFailed."""
@@ -137,7 +132,7 @@ class Site:
         for name in self.needs.counts:
             for process in self.running(name):
                 state = await self.state(process)
-                if state.get("status") != 200 or state.get("calls"):
+                if not whole(state) or state.get("calls"):
                     return f"{process.label}: {state or 'no answer'}"
                 breakers = state.get("breakers")
                 if isinstance(breakers, dict) and "open" in breakers.values():
@@ -155,7 +150,7 @@ def _pids(call: dict[str, object]) -> set[int]:
 @asynccontextmanager
 async def opened(needs: Needs, calls: int, logs: Path | None) -> AsyncIterator[Site]:
     """A ring of its own, its logs in `logs` or nowhere. Raises ProcessFailed."""
-    # Imported here: psutil comes with requirements-dev.txt only.
+    # Imported here: psutil comes with requirements/dev.txt only.
     from simulator.ring import Ring
 
     with TemporaryDirectory(prefix="trunkline-chaos-") as folder:

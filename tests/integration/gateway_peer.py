@@ -21,6 +21,7 @@ from shared.messages import CallStarted
 from shared.nats_bus import NatsBus
 from shared.settings import Settings
 from shared.stage import StageWorker
+from simulator.readiness import asked, whole
 from tests.fakes import ROOT, FakeStage, Heard
 
 AUTH_TOKEN = "secret-of-the-account"
@@ -61,7 +62,7 @@ class Peer:
     async def ready(self) -> None:
         """Return when the gateway has heard of a worker of each stage."""
         async with asyncio.timeout(5):
-            while (await self.request("GET", "/ready", {})).status != 200:
+            while not whole(await asked(self.http, self.url)):
                 await asyncio.sleep(0.02)
 
     async def ring(
@@ -147,8 +148,9 @@ async def gateway_on(
     bus: NatsBus, stages: dict[str, FakeStage], workers: dict[str, StageWorker], port: int = 0, **changes: Any
 ) -> AsyncIterator[Peer]:
     """A gateway in this process on `port`, with `changes` to its settings."""
-    gateway = await build(bus, _settings(changes), f"gateway-{uuid4().hex[:6]}")
-    server = HttpServer(gateway.app, gateway.web_sockets, listen("127.0.0.1", port))
+    settings = _settings(changes)
+    gateway = await build(bus, settings, f"gateway-{uuid4().hex[:6]}")
+    server = HttpServer(gateway.app, gateway.web_sockets, listen("127.0.0.1", port), settings.trusted_proxies)
     serving = server.start()
     async with aiohttp.ClientSession() as http:
         yield Peer(bus, http, f"http://127.0.0.1:{server.port}", stages, workers, gateway)

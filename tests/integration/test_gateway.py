@@ -3,18 +3,23 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from shared import subjects
+from services.gateway.departure import leave
+from shared import nats_bus, subjects
 from shared.channel import CallChannel
 from shared.messages import AudioIn, CallEnded, Control, Playback
 from shared.nats_bus import NatsBus
+from simulator.plan import Plan
+from simulator.readiness import asked
+from simulator.ring import Ring
 from tests.fakes import Heard
-from tests.integration.gateway_peer import Peer, media_frame, serve, start
+from tests.integration.gateway_peer import Peer, gateway_on, media_frame, serve, start
 
 
 @pytest_asyncio.fixture
@@ -252,15 +257,37 @@ async def test_without_a_stage_the_caller_hears_a_sentence(peer: Peer) -> None:
     await asyncio.wait_for(peer.stages["stt"].sessions[call_id].closed.wait(), 5)
 
 
-async def test_ready_says_which_stage_is_missing(peer: Peer) -> None:
+async def test_a_gateway_that_misses_a_stage_stays_ready_and_names_it(peer: Peer) -> None:
     await peer.ready()
     await peer.workers["tts"].drain(0)
     async with asyncio.timeout(5):
-        while (answer := await peer.http.get(f"{peer.url}/ready")).status == 200:
-            await asyncio.sleep(0.05)
-    body = await answer.json()
-    assert (body["ready"], body["missing"]) == (False, ["tts"])
-    assert (await (await peer.http.get(f"{peer.url}/health")).json())["status"] == "alive"
+        while (await asked(peer.http, peer.url))["missing"] != ["tts"]:
+            await asyncio.sleep(0.02)
+    answer = await peer.request("GET", "/ready", {})
+    assert (answer.status, (await answer.json())["ready"]) == (200, True)
+
+
+async def test_a_draining_gateway_is_not_ready_and_lives(peer: Peer) -> None:
+    assert peer.gateway is not None
+    await leave(peer.gateway.switchboard, 0)
+    answer = await peer.request("GET", "/ready", {})
+    assert (answer.status, (await answer.json())["draining"]) == (503, True)
+    assert (await (await peer.request("GET", "/health", {})).json())["status"] == "alive"
+
+
+async def test_a_gateway_without_a_broker_is_not_ready_until_it_is_back(tmp_path: Path) -> None:
+    async with Ring(Plan(counts={}), tmp_path) as ring:
+        bus = await nats_bus.connect(ring.broker("gateway"), "test")
+        async with gateway_on(bus, {}, {}) as peer:
+            statuses = [(await peer.request("GET", "/ready", {})).status]
+            for change in (ring.kill, ring.restart):
+                await change("nats")
+                async with asyncio.timeout(10):
+                    while (answer := await peer.request("GET", "/ready", {})).status == statuses[-1]:
+                        await asyncio.sleep(0.02)
+                statuses.append(answer.status)
+        await bus.close()
+    assert statuses == [200, 503, 200]
 
 
 async def test_metrics_count_the_calls(peer: Peer) -> None:

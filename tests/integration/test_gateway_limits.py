@@ -53,6 +53,20 @@ async def test_nobody_gives_another_source_than_its_own(bus: NatsBus) -> None:
         assert (await peer.post("/twilio/voice", form)).status == 429
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "status"),
+    [("203.0.113.7", 200), ("203.0.113.7, 203.0.113.1", 429), ("203.0.113.7, 203.0.113.2, 127.0.0.9", 200)],
+)
+async def test_a_trusted_proxy_tells_the_source(bus: NatsBus, forwarded: str, status: int) -> None:
+    async with serve(bus, calls_per_minute_source=1, trusted_proxies="127.0.0.0/8") as peer:
+        peer.http.headers.update({"X-Forwarded-For": "203.0.113.1"})
+        await peer.ring()
+        # The last address that is none of the proxies', whatever the caller wrote before it.
+        peer.http.headers.update({"X-Forwarded-For": forwarded})
+        form = {"CallSid": f"CA{uuid4().hex}", "From": "+1", "To": "+2"}
+        assert (await peer.post("/twilio/voice", form)).status == status
+
+
 @pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 413)])
 async def test_a_body_may_have_64_kib(peer: Peer, more: int, status: int) -> None:
     form = {"CallSid": f"CA{uuid4().hex}", "From": "1", "To": "2", "x": ""}

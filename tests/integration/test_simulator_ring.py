@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -122,6 +123,16 @@ async def test_gateways_share_a_port_when_they_shall(tmp_path: Path) -> None:
         assert ring.url_of(ring.find("gateway")) == url
         async with aiohttp.ClientSession() as http, http.get(f"{url}/health") as response:
             assert response.status == 200
+
+
+async def test_a_gateway_is_waited_for_until_it_has_workers(tmp_path: Path) -> None:
+    async with Ring(Plan(counts={"gateway": 1}, one_port=True), tmp_path) as ring:
+        ring.plan = replace(ring.plan, one_port=False)
+        gateway = ring.find("gateway")
+        assert "'missing': ['stt', 'llm', 'tts']" in await ring._missing(gateway)
+        for stage in ("stt", "llm", "tts"):
+            await ring.add(stage)
+        await gateway.ready(lambda: ring._missing(gateway), 10)
 
 
 async def test_a_service_that_dies_at_start_is_an_error_with_its_log(tmp_path: Path) -> None:

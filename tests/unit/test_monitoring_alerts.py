@@ -166,12 +166,12 @@ def test_an_alert_fires(alert: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "label"), [("TrunklineCallsRefused", "full"), ("TrunklineTakeoversGivenUp", "given_up")]
 )
-def test_the_first_of_its_kind_is_told_and_forgotten(name: str, label: str) -> None:
+def test_the_first_of_a_gateways_life_is_told_and_forgotten(name: str, label: str) -> None:
     (series,) = WRONG[name][0]
     assert label in series
     alert = next(alert for alert in ALERTS if alert["alert"] == name)
-    assert fires(alert, Samples({series: "_x22 1x30"})) == [WRONG[name][1]]
-    assert not fires(alert, Samples({series: "_x12 1x30"}))
+    assert fires(alert, Samples({series: "0x22 1x30"})) == [WRONG[name][1]]
+    assert not fires(alert, Samples({series: "0x12 1x30"}))
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])

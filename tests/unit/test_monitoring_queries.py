@@ -6,7 +6,6 @@ import json
 import pkgutil
 import re
 import typing
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -16,13 +15,10 @@ import yaml
 from prometheus_client import CollectorRegistry, Histogram
 
 import services
-from services.gateway.line import End
-from services.gateway.losses import Reason
-from services.gateway.reception import Reception
+from services.gateway import admission, endings, leases, losses, reception, takeover
 from services.llm import latency
 from shared.breakers import _LEVELS
 from shared.messages import Playback, TurnCompleted
-from shared.messages.lease import LeaseReply
 from tests.fakes import ROOT
 from tests.promql import Catalogue, WrongQuery, labels_of
 
@@ -67,48 +63,16 @@ def _sample_names(family: str, kind: str) -> list[str]:
     return [family + suffix for suffix in suffixes.get(kind, [""])]
 
 
-@cache
-def _trees(folder: str) -> list[ast.Module]:
-    return [ast.parse(path.read_text()) for path in (ROOT / folder).rglob("*.py")]
-
-
-def _calls(folder: str, *methods: str) -> Iterator[ast.Call]:
-    for tree in _trees(folder):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
-                yield node
-
-
-def _words(nodes: list[ast.expr]) -> set[str]:
-    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-
-
-def _counted(variable: str) -> set[str]:
-    """What the code writes out in `variable.labels(…)`, whatever the label."""
-    found: set[str] = set()
-    for call in (*_calls("services", "labels"), *_calls("shared", "labels")):
-        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == variable:
-            found |= _words(call.args)
-    return found
-
-
-def _assigned(path: str, variable: str) -> set[str]:
-    """What `variable` is set to in a module, also as one of several."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
-        if isinstance(node, ast.Assign):
-            pairs = zip(_parts_of(node.targets[0]), _parts_of(node.value), strict=False)
-            found |= {word for to, value in pairs if ast.unparse(to) == variable for word in _words([value])}
-    return found
-
-
-def _parts_of(node: ast.expr) -> list[ast.expr]:
-    return node.elts if isinstance(node, ast.Tuple) else [node]
-
-
-def _ends() -> set[str]:
-    ends = {word for call in _calls("services/gateway", "end", "later") for word in _words(call.args)}
-    return (set(typing.get_args(End)) | ends) - {"taken_over"}
+def _counted(path: str, variable: str) -> set[str]:
+    """What the code under `path` writes out in `variable.labels(…)`, whatever the label."""
+    calls = [
+        node
+        for file in (ROOT / path).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == f"{variable}.labels"
+    ]
+    words = [word.value for call in calls for word in call.args if isinstance(word, ast.Constant)]
+    return {word for word in words if isinstance(word, str)}
 
 
 def _parts() -> set[str]:
@@ -120,24 +84,18 @@ def _parts() -> set[str]:
     return {sample.labels["part"] for family in registry.collect() for sample in family.samples}
 
 
-def _limits() -> set[str]:
-    result = typing.get_type_hints(Reception._beyond_limit)["return"]
-    kinds = {kind for union in typing.get_args(result) for kind in typing.get_args(union)}
-    return {f"{kind}_limit" for kind in kinds} | _counted("REFUSED")
-
-
 @cache
 def _known_values() -> dict[tuple[str, str], set[str]]:
     return {
-        ("calls_ended", "reason"): _ends(),
-        ("calls_refused", "reason"): _limits(),
-        ("leases", "outcome"): set(typing.get_args(LeaseReply.model_fields["state"].annotation)) | _counted("LEASES"),
+        ("calls_ended", "reason"): set(typing.get_args(endings.Reason)),
+        ("calls_refused", "reason"): {admission._FULL, *reception._REASONS.values()},
+        ("leases", "outcome"): set(leases.OUTCOMES),
         ("turn_seconds", "part"): _parts(),
-        ("takeovers", "reason"): set(typing.get_args(Reason)),
-        ("takeovers", "outcome"): _assigned("services/gateway/takeover.py", "outcome"),
+        ("takeovers", "reason"): set(typing.get_args(losses.Reason)),
+        ("takeovers", "outcome"): set(typing.get_args(takeover.Outcome)),
         ("playbacks", "state"): set(typing.get_args(Playback.model_fields["state"].annotation)),
-        ("speculations", "result"): _counted("_SPECULATIONS"),
-        ("audio_frames", "direction"): _counted("AUDIO_FRAMES"),
+        ("speculations", "result"): _counted("services/llm", "_SPECULATIONS"),
+        ("audio_frames", "direction"): _counted("services/gateway", "AUDIO_FRAMES"),
     }
 
 

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from shared.settings import Settings
+from shared.settings import Settings, explain
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,3 +45,17 @@ def test_a_key_chooses_its_vendor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_secret_is_shown() -> None:
     settings = Settings(twilio_auth_token=SecretStr("hush"), openai_api_key=SecretStr("hush"))
     assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize("proxies", ["", "10.0.0.1", "10.0.0.0/8, 192.168.1.7,fd00::/8"])
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, proxies: str) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", proxies)
+    assert Settings().trusted_proxies == proxies
+
+
+@pytest.mark.parametrize("proxies", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.1,"])
+def test_anything_else_is_named(monkeypatch: pytest.MonkeyPatch, proxies: str) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", proxies)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain(caught.value).startswith("TRUSTED_PROXIES: addresses or networks expected")
