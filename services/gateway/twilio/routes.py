@@ -11,7 +11,7 @@ from services.gateway.switchboard import Connect, Over, Switchboard
 from services.gateway.twilio import sounds, twiml
 from services.gateway.twilio.media_server import MEDIA_PATH
 from services.gateway.twilio.media_socket import MediaSocket
-from services.gateway.twilio.signature import SignatureCheck
+from services.gateway.twilio.signature import REFUSAL, SignatureCheck
 from services.gateway.twilio.socket import POLICY_VIOLATION, Refused, TwilioMedia, receive_start
 from shared.bus import BusError
 from shared.ids import InvalidId, check_call_id
@@ -81,11 +81,7 @@ class TwilioRoutes:
             log.warning("signature_refused", path=request.url.path)
             if not self._reception.stranger(_source(request)):
                 raise BadRequest(429, _TOO_MANY)
-            raise BadRequest(
-                403,
-                "wrong signature or account: are TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID right, "
-                "and is PUBLIC_URL the webhook's address?",
-            )
+            raise BadRequest(403, REFUSAL)
         try:
             check_call_id(form.get("CallSid", ""))
         except InvalidId as error:

@@ -5,6 +5,12 @@ Source: Twilio, "Webhooks Security": HMAC-SHA1 over the URL and the sorted form 
 
 from twilio.request_validator import RequestValidator
 
+REFUSAL = (
+    "wrong signature or account: are TWILIO_AUTH_TOKEN and TWILIO_ACCOUNT_SID right, "
+    "and is PUBLIC_URL the webhook's address?"
+)
+"""What a request without the right signature is answered, with status 403."""
+
 
 class SignatureCheck:
     """Checks with the account's auth token; without one every request passes (ALLOW_UNSIGNED)."""
