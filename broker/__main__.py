@@ -1,4 +1,4 @@
-"""Prints new passwords for all users of the broker as lines of an environment file: `python -m broker > FILE`."""
+"""Prints new passwords as lines of an environment file: `python -m broker > FILE`."""
 
 from broker.users import environment, new_passwords
 

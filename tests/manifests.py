@@ -1,18 +1,12 @@
-"""The manifests of k8s/, rendered: by `kubectl kustomize` where there is one, and by a loader that needs none.
-
-The loader follows what these folders use of kustomize and refuses the rest. It adds no hashes to names.
-"""
+"""The manifests of k8s/, rendered: by `kubectl kustomize` where there is one, and by tests/kustomize.py without."""
 
 import atexit
-import base64
-import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,8 +16,7 @@ import pytest
 import yaml
 
 from tests.fakes import ROOT
-
-Manifest = dict[str, Any]
+from tests.kustomize import Manifest, load
 
 SERVICES = ("gateway", "stt", "llm", "tts", "speech")
 NAME = "app.kubernetes.io/name"
@@ -44,7 +37,7 @@ def tree() -> Path:
     """A copy of what the manifests are made of, with secrets for the local overlay."""
     root = Path(tempfile.mkdtemp(prefix="trunkline-k8s-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    for name in ("k8s", "broker"):
+    for name in ("k8s", "broker", "monitoring"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("secrets", "__pycache__"))
     make_secrets(root)
     external = root / "k8s/overlays/external"
@@ -108,11 +101,15 @@ def pod(workload: Manifest) -> Manifest:
     return spec
 
 
+def containers(workload: Manifest) -> list[Manifest]:
+    """All of a workload's pods, its own before what stands beside it."""
+    found: list[Manifest] = pod(workload)["containers"]
+    return found
+
+
 def container(workload: Manifest) -> Manifest:
-    """The one container of a workload's pods."""
-    (only,) = pod(workload)["containers"]
-    assert isinstance(only, dict)
-    return only
+    """The one for which a workload is there."""
+    return containers(workload)[0]
 
 
 def labels(workload: Manifest) -> dict[str, str]:
@@ -153,147 +150,3 @@ def _renamed(value: Any, plain: dict[str, str]) -> Any:
         case list():
             return [_renamed(inner, plain) for inner in value]
     return plain.get(value, value) if isinstance(value, str) else value
-
-
-_GENERATORS = {"ConfigMap": "configMapGenerator", "Secret": "secretGenerator"}
-_FIELDS = ("apiVersion", "kind", "namespace", "labels", "resources", "components", "patches", "images")
-_MERGED_BY = {
-    "containers": "name",
-    "env": "name",
-    "volumes": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-    "topologySpreadConstraints": "topologyKey",
-}
-"""Lists that the API merges by a key of their items; others are replaced."""
-read: set[Path] = set()
-"""Files that the loader has looked at."""
-
-
-def load(folder: Path) -> list[Manifest]:
-    """What a folder's kustomization makes. Raises ValueError for what this loader does not know."""
-    return _onto([], folder)
-
-
-def _documents(path: Path) -> list[Any]:
-    return [document for document in yaml.safe_load_all(_text(path)) if document]
-
-
-def _text(path: Path) -> str:
-    read.add(path.resolve())
-    return path.read_text()
-
-
-def _onto(found: list[Manifest], folder: Path) -> list[Manifest]:
-    (spec,) = _documents(folder / "kustomization.yaml")
-    if unknown := set(spec) - {*_FIELDS, *_GENERATORS.values()}:
-        raise ValueError(f"{folder}: {', '.join(unknown)}")
-    for name in spec.get("resources", []):
-        found += load(folder / name) if (folder / name).is_dir() else _documents(folder / name)
-    for name in spec.get("components", []):
-        found = _onto(found, folder / name)
-    for kind, generators in _GENERATORS.items():
-        for generator in spec.get(generators, []):
-            _generate(found, folder, kind, generator)
-    for patch in spec.get("patches", []):
-        for change in _documents(folder / patch["path"]):
-            found = _patched(found, change, patch.get("target"))
-    for manifest in found:
-        _finish(manifest, spec)
-    return found
-
-
-def _finish(manifest: Manifest, spec: Manifest) -> None:
-    if "namespace" in spec and manifest["kind"] != "Namespace":
-        manifest["metadata"]["namespace"] = spec["namespace"]
-    for entry in spec.get("labels", []):
-        _label(manifest, entry)
-    for image in spec.get("images", []):
-        _name_image(manifest, image)
-
-
-def _generate(found: list[Manifest], folder: Path, kind: str, generator: Manifest) -> None:
-    if unknown := set(generator) - {"name", "namespace", "behavior", "envs", "files", "options"}:
-        raise ValueError(f"{folder}: {', '.join(unknown)}")
-    data = {file: _text(folder / file) for file in generator.get("files", [])}
-    for file in generator.get("envs", []):
-        lines = [line for line in _text(folder / file).splitlines() if line and not line.startswith("#")]
-        data |= dict(line.split("=", 1) for line in lines)
-    if kind == "Secret":
-        data = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-    name = generator["name"]
-    if generator.get("behavior") == "merge":
-        (merged,) = (each for each in found if (each["kind"], each["metadata"]["name"]) == (kind, name))
-        merged["data"] |= data
-        return
-    place = {"namespace": generator["namespace"]} if "namespace" in generator else {}
-    made = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **place}, "data": data}
-    found.append(made | ({"type": "Opaque"} if kind == "Secret" else {}))
-
-
-def _patched(found: list[Manifest], change: Any, target: Manifest | None) -> list[Manifest]:
-    wanted = target or {"kind": change["kind"], "name": change["metadata"]["name"]}
-    hit = [manifest for manifest in found if _matches(wanted, manifest)]
-    if not hit:
-        raise ValueError(f"nothing to patch: {wanted}")
-    if isinstance(change, dict) and change.get("$patch") == "delete":
-        return [manifest for manifest in found if not any(manifest is each for each in hit)]
-    for manifest in hit:
-        if isinstance(change, list):
-            for operation in change:
-                _operate(manifest, operation)
-        else:
-            body = {key: value for key, value in change.items() if key not in ("apiVersion", "kind", "metadata")}
-            _merge(manifest, copy.deepcopy(body))
-    return found
-
-
-def _matches(wanted: Manifest, manifest: Manifest) -> bool:
-    has = {"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
-    return all(re.fullmatch(pattern, has[key]) for key, pattern in wanted.items())
-
-
-def _operate(manifest: Manifest, operation: Manifest) -> None:
-    at: Any = manifest
-    *way, last = (part.replace("~1", "/") for part in operation["path"].split("/")[1:])
-    for part in way:
-        at = at[int(part)] if isinstance(at, list) else at[part]
-    key: Any = int(last) if isinstance(at, list) else last
-    if operation["op"] == "remove":
-        del at[key]
-    elif operation["op"] == "add" or (operation["op"] == "replace" and at[key] is not None):
-        at[key] = copy.deepcopy(operation["value"])
-    else:
-        raise ValueError(operation["op"])
-
-
-def _merge(old: Manifest, change: Manifest) -> None:
-    for key, value in change.items():
-        if isinstance(value, dict) and isinstance(old.get(key), dict):
-            _merge(old[key], value)
-        elif key in _MERGED_BY and isinstance(old.get(key), list):
-            by = _MERGED_BY[key]
-            for item in value:
-                same: Iterator[Manifest] = (each for each in old[key] if each[by] == item[by])
-                if (there := next(same, None)) is not None:
-                    _merge(there, item)
-                else:
-                    old[key].append(item)
-        else:
-            old[key] = value
-
-
-def _label(manifest: Manifest, entry: Manifest) -> None:
-    spec = manifest.get("spec", {})
-    for labelled in (
-        manifest,
-        *(spec[key] for key in ("template",) if key in spec),
-        *spec.get("volumeClaimTemplates", []),
-    ):
-        labelled["metadata"].setdefault("labels", {}).update(entry["pairs"])
-
-
-def _name_image(manifest: Manifest, image: Manifest) -> None:
-    for each in manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
-        if each["image"].rpartition(":")[0] == image["name"]:
-            each["image"] = f"{image['newName']}:{image['newTag']}"

@@ -15,6 +15,7 @@ from shared.nats_bus import NatsBus
 from simulator.plan import Plan
 from simulator.ring import Ring
 
+SERVICES = [user for user in USERS if user != "operator"]
 STAGE_USERS = sorted({stage for stages in STAGES.values() for stage in stages})
 AUDIO = {"audio.in": (("gateway",), ("stt", "speech")), "audio.out": (("tts", "speech"), ("gateway", "stt"))}
 
@@ -101,6 +102,11 @@ FORBIDDEN: list[Attempt] = [
     *((stage, "publish", "$JS.API.STREAM.UPDATE.KV_breakers") for stage in (*STAGE_USERS, "operator")),
     *((stage, "publish", "$JS.API.CONSUMER.CREATE.KV_breakers.c.$KV.breakers.>") for stage in STAGE_USERS),
     *((user, "publish", "$JS.API.STREAM.DELETE.CALLS") for user in USERS),
+    # A backup is all that was said of the calls; what is put back may keep any subject. People do it, with CALLS alone.
+    *((user, "publish", f"$JS.API.STREAM.{verb}.CALLS") for user in SERVICES for verb in ("SNAPSHOT", "RESTORE")),
+    ("operator", "publish", "$JS.API.STREAM.SNAPSHOT.KV_dialogues"),
+    ("operator", "publish", "$JS.API.STREAM.RESTORE.SPY"),
+    ("operator", "publish", "$JS.SNAPSHOT.RESTORE.SPY.x"),
     *((user, "publish", "$JS.API.STREAM.PURGE.KV_breakers") for user in USERS),
     # Answers are heard by those who asked.
     ("stt", "subscription", "_INBOX.>"),

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from broker import users
-from tests.manifests import Cluster, Manifest, container, every_cluster, make_secrets, pod, tree
+from tests.kustomize import Manifest
+from tests.manifests import Cluster, container, every_cluster, make_secrets, pod, tree
 
 PASSWORD = re.compile(r"^NATS_PASSWORD_[A-Z]+=[a-z][0-9a-z]{30,}$")
 LAME_DUCK_S = 120
@@ -39,10 +40,10 @@ def test_each_user_has_a_password_and_so_have_the_nodes(cluster: Cluster) -> Non
             for each in container(broker)["env"]
             if "secretKeyRef" in each.get("valueFrom", {})
         }
-        named = [*map(users.variable, users.USERS), "NATS_PASSWORD_ROUTE"]
+        named = [*map(users.variable, (*users.USERS, users.ROUTE))]
         assert keys == {name: {"name": "trunkline-nats", "key": name} for name in named}
         asked = set(re.findall(r"\$(NATS_PASSWORD_\w+)", cluster.one("ConfigMap", "nats-config")["data"]["nats.conf"]))
-        assert asked == set(named) - {"NATS_PASSWORD_ROUTE"}
+        assert asked == set(map(users.variable, users.USERS))
 
 
 @every_cluster
@@ -118,10 +119,7 @@ def test_the_secrets_of_one_machine_are_made_once() -> None:
     assert set(made) == {"nats.env", "operator.env"}
     lines = made["nats.env"].splitlines()
     assert all(PASSWORD.match(line) for line in lines)
-    assert [line.partition("=")[0] for line in lines] == [
-        *map(users.variable, users.USERS),
-        "NATS_PASSWORD_ROUTE",
-    ]
+    assert [line.partition("=")[0] for line in lines] == [*map(users.variable, (*users.USERS, users.ROUTE))]
     assert len({line.partition("=")[2] for line in lines}) == len(lines)
     assert re.fullmatch(r"API_KEY=p[0-9a-f]{40}\n", made["operator.env"])
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}

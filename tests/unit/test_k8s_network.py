@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.manifests import NAME, SERVICES, Cluster, Manifest, container, every_cluster, labels, selects, tree
+from tests.kustomize import Manifest
+from tests.manifests import NAME, SERVICES, Cluster, containers, every_cluster, labels, selects, tree
 
 PORT_OF_THE_BROKER = 4222
 ASK_PROVIDERS = {"stt", "llm", "tts"}
@@ -126,14 +127,15 @@ def test_the_broker_hears_the_services_and_its_nodes_each_other(cluster: Cluster
         assert way.peer is not None
         who = names_of(way.peer) if "podSelector" in way.peer else {namespace_of(way.peer)}
         found.setdefault(way.port, set()).update(who)
-    assert found == {"client": {*SERVICES, "nats-box"}, "route": {"nats"}, "monitor": {"monitoring"}}
+    monitored: dict[int | str, set[str]] = {} if cluster.overlay == "local" else {"metrics": {"monitoring"}}
+    assert found == {"client": {*SERVICES, "nats-box"}, "route": {"nats"}, "monitor": {"monitoring"}} | monitored
     out = [way for way in ways(cluster, "nats", "Egress") if not is_dns(way)]
     assert [(names_of(way.peer), way.port) for way in out] == [({"nats"}, 6222)]
 
 
 def ports_of(workload: Manifest) -> dict[str, int]:
-    """The ports of a workload's container, by name."""
-    return {port["name"]: port["containerPort"] for port in container(workload)["ports"]}
+    """The ports of a workload's pods, by name."""
+    return {port["name"]: port["containerPort"] for each in containers(workload) for port in each["ports"]}
 
 
 @every_cluster
@@ -189,6 +191,18 @@ def test_the_ingress_leads_to_the_gateway_and_to_nothing_of_the_operator(overlay
     for limit in ("proxy-read-timeout", "proxy-send-timeout"):
         assert int(ingress["metadata"]["annotations"][f"nginx.ingress.kubernetes.io/{limit}"]) >= 3600
     assert {each["spec"].get("type", "ClusterIP") for each in cluster.of("Service")} == {"ClusterIP"}
+
+
+@pytest.mark.parametrize("overlay", ["production", "keda", "external"])
+def test_whoever_lets_callers_in_lets_the_certificates_challenge_in(overlay: str) -> None:
+    cluster = Cluster(overlay, "loader")
+    (policy,) = (each["spec"] for each in cluster.of("NetworkPolicy") if each["metadata"]["name"] == "certificate")
+    assert policy["podSelector"] == {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}}
+    (rule,) = policy["ingress"]
+    # Source: cert-manager, pkg/issuer/acme/http/http.go, acmeSolverListenPort.
+    assert rule["ports"] == [{"port": 8089, "protocol": "TCP"}]
+    (callers,) = (each["spec"] for each in cluster.of("NetworkPolicy") if each["metadata"]["name"] == "callers")
+    assert rule["from"] == callers["ingress"][0]["from"]
 
 
 def test_the_local_port_leads_to_the_gateway() -> None:

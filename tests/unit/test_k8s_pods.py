@@ -4,7 +4,8 @@ from itertools import pairwise
 
 from services.gateway import departure
 from services.gateway.server import _CLOSE_WITHIN_S
-from tests.manifests import NAME, SERVICES, Cluster, Manifest, container, every_cluster, labels, pod, selects
+from tests.kustomize import Manifest
+from tests.manifests import NAME, SERVICES, Cluster, container, containers, every_cluster, labels, pod, selects
 
 HANDED_OVER_WITHIN_S = departure.QUIET_WITHIN_S + departure.SILENT_WITHIN_S + departure._CLOSED_WITHIN_S
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -26,10 +27,12 @@ def longest_s(probe: Manifest) -> int:
 
 
 @every_cluster
-def test_the_services_are_there_and_each_pod_has_one_container(cluster: Cluster) -> None:
+def test_the_services_are_there_and_what_is_in_their_pods(cluster: Cluster) -> None:
     assert set(cluster.deployments()) == set(SERVICES)
     for workload in cluster.workloads():
-        assert container(workload)
+        monitored = workload["kind"] == "StatefulSet" and cluster.overlay != "local"
+        own = "nats" if workload["kind"] == "StatefulSet" else "service"
+        assert [each["name"] for each in containers(workload)] == ([own, "exporter"] if monitored else [own])
         assert "initContainers" not in pod(workload)
         assert labels(workload)[NAME] == workload["metadata"]["name"]
         assert selects(workload["spec"]["selector"], labels(workload))
@@ -44,20 +47,27 @@ def test_the_images_are_those_of_the_services(cluster: Cluster) -> None:
         assert not {"command", "args"} & set(container(deployment)), "the image's entrypoint starts the service"
 
 
-@every_cluster
-def test_no_pod_is_privileged(cluster: Cluster) -> None:
-    for workload in cluster.workloads():
-        spec, own = pod(workload), container(workload)["securityContext"]
-        assert spec["securityContext"]["runAsNonRoot"] is True
-        assert spec["securityContext"]["runAsUser"] == spec["securityContext"]["runAsGroup"] == 10001
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert own == {
+def assert_unprivileged(spec: Manifest) -> None:
+    """Of a pod's specification."""
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == spec["securityContext"]["runAsGroup"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for each in spec["containers"]:
+        assert each["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(spec)
-        assert all(set(volume) - {"name"} <= {"configMap", "emptyDir"} for volume in spec["volumes"])
+    assert spec["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & set(spec)
+    assert all(set(volume) - {"name"} <= {"configMap", "emptyDir"} for volume in spec["volumes"])
+
+
+@every_cluster
+def test_no_pod_is_privileged(cluster: Cluster) -> None:
+    for workload in cluster.workloads():
+        assert_unprivileged(pod(workload))
+        assert pod(workload)["securityContext"]["runAsUser"] == 10001
 
 
 @every_cluster
@@ -72,7 +82,6 @@ def test_every_pod_has_an_account_of_its_own_without_a_token(cluster: Cluster) -
         account = cluster.one("ServiceAccount", workload["metadata"]["name"])
         assert pod(workload)["serviceAccountName"] == account["metadata"]["name"]
         assert account["automountServiceAccountToken"] is False
-        assert pod(workload)["automountServiceAccountToken"] is False
     assert not cluster.of("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")
 
 
@@ -90,6 +99,10 @@ def test_every_container_has_probes_that_ask_its_port(cluster: Cluster) -> None:
         assert all(own[kind]["httpGet"]["port"] in named for kind in PROBES)
         waits = [longest_s(own[kind]) for kind in ("readinessProbe", "livenessProbe", "startupProbe")]
         assert all(shorter < longer for shorter, longer in pairwise(waits)), "not ready long before it is killed"
+        for beside in containers(workload)[1:]:
+            (port,) = beside["ports"]
+            assert beside["startupProbe"]["tcpSocket"] == beside["livenessProbe"]["tcpSocket"] == {"port": port["name"]}
+            assert "readinessProbe" not in beside, "the node would leave its Service with it"
 
 
 @every_cluster
@@ -98,15 +111,20 @@ def test_a_hung_process_ends_by_itself_before_it_is_killed(cluster: Cluster) -> 
         assert longest_s(container(deployment)["livenessProbe"]) > float(cluster.settings()["HANG_EXIT_S"])
 
 
+def assert_bounded(own: Manifest) -> None:
+    """Of a container."""
+    requests, limits = own["resources"]["requests"], own["resources"]["limits"]
+    assert 0 < cores_of(requests["cpu"]) <= cores_of(limits["cpu"])
+    assert 0 < bytes_of(requests["memory"]) <= bytes_of(limits["memory"])
+
+
 @every_cluster
 def test_every_container_has_requests_and_limits(cluster: Cluster) -> None:
     for workload in cluster.workloads():
-        resources = container(workload)["resources"]
-        requests, limits = resources["requests"], resources["limits"]
-        assert 0 < cores_of(requests["cpu"]) <= cores_of(limits["cpu"])
-        assert 0 < bytes_of(requests["memory"]) <= bytes_of(limits["memory"])
+        for each in containers(workload):
+            assert_bounded(each)
         # An event loop is one thread: with less than a core it would stand still many times a second.
-        assert cores_of(limits["cpu"]) > 1
+        assert cores_of(container(workload)["resources"]["limits"]["cpu"]) > 1
 
 
 @every_cluster
@@ -160,7 +178,7 @@ def test_what_a_process_writes_has_a_place(cluster: Cluster) -> None:
         assert {"name": "tmp", "mountPath": "/tmp"} in container(deployment)["volumeMounts"]
     for workload in cluster.workloads():
         claims = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
-        mounted = {mount["name"] for mount in container(workload)["volumeMounts"]}
+        mounted = {mount["name"] for each in containers(workload) for mount in each.get("volumeMounts", [])}
         assert mounted == claims | {volume["name"] for volume in pod(workload)["volumes"]}
         for volume in pod(workload)["volumes"]:
             if "configMap" in volume:

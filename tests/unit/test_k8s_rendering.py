@@ -1,5 +1,6 @@
 """k8s/ renders, the same way by kubectl and by the loader, and the API knows every field of it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,15 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from tests import manifests
+from tests import kustomize
 from tests.fakes import ROOT
-from tests.manifests import OVERLAYS, RENDERERS, Cluster, Manifest, every_cluster, load, tree
+from tests.kustomize import Manifest, load
+from tests.manifests import OVERLAYS, RENDERERS, Cluster, every_cluster, tree
 
 API = "1.37"
 OLDEST_API = "1.30"
 """As k8s/README.md says."""
-CUSTOM = {"ScaledObject"}
+CUSTOM = {"ScaledObject", "PodMonitor", "PrometheusRule"}
 """Kinds of other projects, of which kubernetes-validate knows nothing."""
 
 
@@ -78,12 +80,31 @@ def test_everything_is_in_one_namespace(cluster: Cluster) -> None:
     assert all(each["metadata"]["labels"]["app.kubernetes.io/part-of"] == "trunkline" for each in cluster.workloads())
 
 
+ROLLED = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../production]
+images: [{name: registry.example.com/trunkline-gateway, newTag: 9.9.9}]
+"""
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_one_service_can_be_rolled_before_the_others(renderer: str) -> None:
+    folder = tree() / "k8s/overlays/rolled"
+    folder.mkdir(exist_ok=True)
+    (folder / "kustomization.yaml").write_text(ROLLED)
+    before, after = (Cluster(overlay, renderer).deployments() for overlay in ("production", "rolled"))
+    shutil.rmtree(folder)
+    assert [name for name in before if before[name]["spec"] != after[name]["spec"]] == ["gateway"]
+
+
 def test_no_file_is_forgotten() -> None:
     for overlay in OVERLAYS:
         load(tree() / "k8s/overlays" / overlay)
-    folders = [tree() / "k8s" / name for name in ("base", "components", "overlays")]
-    there = {path.resolve() for folder in folders for path in folder.rglob("*") if path.suffix in (".yaml", ".env")}
-    assert there - manifests.read == {(tree() / "k8s/overlays/local/kind.yaml").resolve()}
+    load(tree() / "k8s/monitoring/adapter")
+    there = {path.resolve() for path in (tree() / "k8s").rglob("*") if path.suffix in (".yaml", ".env")}
+    alone = {(tree() / "k8s" / name).resolve() for name in ("overlays/local/kind.yaml", "tools/nats-box.yaml")}
+    assert there - kustomize.read <= alone
 
 
 def test_the_loader_refuses_what_it_does_not_know(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from shared import metrics
-from tests.manifests import SERVICES, Cluster, Manifest, container, every_cluster, pod
+from tests.kustomize import Manifest
+from tests.manifests import SERVICES, Cluster, container, every_cluster, pod
 from tests.unit.test_k8s_pods import cores_of
 
 FIELDS = {
@@ -43,7 +44,8 @@ def queries(scaled: Manifest) -> dict[str, float]:
     found: dict[str, float] = {}
     for trigger in scaled["triggers"]:
         assert (trigger["type"], trigger["metricType"]) == ("prometheus", "AverageValue")
-        assert set(trigger["metadata"]) == {"serverAddress", "query", "threshold"}
+        assert set(trigger["metadata"]) == {"serverAddress", "query", "threshold", "ignoreNullValues"}
+        assert trigger["metadata"]["ignoreNullValues"] == "false", "no answer would be no calls"
         found[trigger["metadata"]["query"]] = float(trigger["metadata"]["threshold"])
     return found
 

@@ -4,14 +4,14 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from broker import users
 from services.gateway.__main__ import check
 from shared.agents import load
 from shared.settings import Settings
 from tests.fakes import ROOT
-from tests.manifests import SERVICES, Cluster, Manifest, container, every_cluster, pod, tree
+from tests.kustomize import Manifest
+from tests.manifests import SERVICES, Cluster, container, containers, every_cluster, pod, tree
 
 VARIABLES = {name.upper() for name in Settings.model_fields}
 README = (ROOT / "k8s/README.md").read_text()
@@ -22,7 +22,8 @@ def references(workload: Manifest) -> dict[str, Manifest]:
     """The keys of Secrets that a pod's variables are read from, by variable."""
     return {
         each["name"]: each["valueFrom"]["secretKeyRef"]
-        for each in container(workload)["env"]
+        for own in containers(workload)
+        for each in own.get("env", [])
         if "secretKeyRef" in each.get("valueFrom", {})
     }
 
@@ -174,9 +175,3 @@ def test_the_public_address_is_the_ingress(overlay: str) -> None:
 
 def test_the_secrets_of_the_local_overlay_stay_out_of_git() -> None:
     assert "k8s/overlays/local/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
-
-
-def test_compose_and_kubernetes_run_the_same_broker() -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    nats = container(Cluster("local", "loader").one("StatefulSet", "nats"))
-    assert nats["image"] == compose["services"]["nats"]["image"]

@@ -6,11 +6,12 @@ cd "$(dirname "$0")/../../.."
 folder=k8s/overlays/local/secrets
 umask 077
 mkdir -p "$folder"
-secret() { "$python" -c 'import secrets; print("p" + secrets.token_hex(20))'; }
+# A file is there whole or not at all.
 if [ ! -s "$folder/nats.env" ]; then
   "$python" -m broker > "$folder/nats.env.part"
-  # Of the nodes among themselves.
-  grep -q '^NATS_PASSWORD_ROUTE=' "$folder/nats.env.part" || echo "NATS_PASSWORD_ROUTE=$(secret)" >> "$folder/nats.env.part"
   mv "$folder/nats.env.part" "$folder/nats.env"
 fi
-[ -s "$folder/operator.env" ] || echo "API_KEY=$(secret)" > "$folder/operator.env"
+if [ ! -s "$folder/operator.env" ]; then
+  "$python" -c 'import secrets; print("API_KEY=p" + secrets.token_hex(20))' > "$folder/operator.env.part"
+  mv "$folder/operator.env.part" "$folder/operator.env"
+fi
