@@ -14,23 +14,35 @@ URL ?=
 LEVELS ?=
 JSON ?=
 PLOT ?=
+UPGRADE ?=
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 CALLS ?= 20
 COUNT ?= 100
+NUMBER ?=
+DRY_RUN ?=
+SERVICES := gateway stt llm tts speech
+TAG ?= dev
+REGISTRY ?=
 
-.PHONY: help install call call-vendors scenarios interruptions load bench guard chaos leaks up down test test-containers check format image clean
+.PHONY: help install lock call call-vendors scenarios interruptions load bench guard chaos leaks up down number images kind-up kind-down test test-containers check format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements.txt requirements-dev.txt
+$(VENV)/.installed: requirements/dev.txt
 	@echo "installing Trunkline into $(VENV) (about a minute, the first time) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: apt-get install python3-venv"; exit 1; }
-	@set -o pipefail; $(BIN)/python -m pip install -r requirements-dev.txt \
+	@set -o pipefail; $(BIN)/python -m pip install -r requirements/dev.txt \
 	  | awk '/^Collecting/ {n++; printf "\r  %d packages found …", n} /^Installing/ {printf "\n  installing them …"} {fflush()} END {print ""}'
 	@touch $@
 
 install: $(VENV)/.installed ## Create .venv and install the pinned dependencies
+
+lock: install ## Pin what requirements/*.in name, and all that those need; UPGRADE=openai takes its newest version
+	@$(COMPILE) $(if $(UPGRADE),--upgrade-package $(UPGRADE)) requirements/dev.in -o requirements/dev.txt
+	@for service in gateway stt llm tts speech; do \
+	  $(COMPILE) -c requirements/dev.txt --excludes requirements/excluded.txt requirements/$$service.in -o requirements/$$service.txt || exit 1; done
 
 call: install ## Start everything, place a simulated call, show it; SAY="…" asks one thing, FILE=x.wav plays a file
 	@python -m simulator demo $(if $(URL),--url $(URL)) $(if $(SAY),--say "$(SAY)") $(if $(FILE),--file "$(FILE)")
@@ -76,11 +88,29 @@ down: ## Stop what `make up` left behind and delete its data
 	@rm -rf .run
 	@echo "nothing is running, .run is gone"
 
+number: install ## List your Twilio numbers, or point NUMBER=+1… at PUBLIC_URL or URL=https://…; DRY_RUN=1 only shows it
+	@python -m services.gateway.twilio $(if $(NUMBER),--number "$(NUMBER)") $(if $(URL),--url "$(URL)") $(if $(DRY_RUN),--dry-run)
+
+images: ## Build an image for each service, trunkline-stt:dev and so on; TAG=0.1.0, REGISTRY=registry.example.com name them for elsewhere
+	@for service in $(SERVICES); do \
+	  name=$(if $(REGISTRY),$(REGISTRY)/)trunkline-$$service:$(TAG); echo "building $$name …"; \
+	  docker build --quiet --target $$service --tag "$$name" \
+	    --build-arg VERSION=$(TAG) --build-arg REVISION="$$(git describe --always --dirty 2> /dev/null)" . || exit 1; done
+	@docker images --filter label=org.opencontainers.image.vendor=Trunkline --filter "reference=*trunkline-*:$(TAG)" --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+
+kind-up: ## Run everything in a kind cluster on this machine (needs kind, kubectl, a Docker engine and `make images`)
+	@k8s/overlays/local/up.sh
+
+kind-down: ## Delete that cluster and its data
+	@kind delete cluster --name trunkline
+
 test: install ## Run all tests but those that need a Docker engine (under ten minutes)
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
-test-containers: install ## Build the image, run docker-compose and place calls through it (needs a Docker engine)
-	@python -m pytest tests/containers
+test-containers: install ## Build the images, run docker-compose, place 20 calls and kill containers meanwhile (needs a Docker engine)
+	@docker version > /dev/null 2>&1 || { echo "no Docker engine answers: start one, or run make test, which needs none"; exit 1; }
+	@$(MAKE) --no-print-directory images
+	@python -m pytest -v tests/containers
 
 check: install ## Lint and type-check
 	@ruff check .
@@ -90,9 +120,6 @@ check: install ## Lint and type-check
 format: install ## Format the code
 	@ruff check --fix .
 	@ruff format .
-
-image: ## Build the Docker image trunkline:dev
-	docker build -t trunkline:dev .
 
 clean: down ## Delete .venv and caches too
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

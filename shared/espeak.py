@@ -12,8 +12,9 @@ from functools import cache
 import espeakng_loader
 import numpy as np
 
-from shared.audio import bytes_of, encode
+from shared.audio import bytes_of
 from shared.loudness import first_audible, last_audible
+from shared.pcm import encode
 
 _SYNCHRONOUS = 2
 _CHARS_UTF8 = 1

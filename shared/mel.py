@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from shared.audio import RATE, decode
+from shared.audio import RATE
+from shared.pcm import decode
 
 Array = npt.NDArray[np.float32]
 

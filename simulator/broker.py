@@ -32,7 +32,7 @@ def _binary() -> str:
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:
-        raise ProcessFailed("no nats-server: install requirements-dev.txt, or put one on the PATH")
+        raise ProcessFailed("no nats-server: install requirements/dev.txt, or put one on the PATH")
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.audio import SILENCE, bytes_of
-from shared.loudness import audible
+from shared.pcm import audible
 
 _CALM = np.where(audible(bytes(range(256))), np.arange(256), SILENCE[0]).astype(np.uint8).tobytes()
 """Translates samples that cannot be heard into silence."""

@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, decode, encode
+from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE
+from shared.pcm import decode, encode
 from simulator.playback import Playback
 
 _FULL_SCALE = 32767

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.audio import FRAME_BYTES, FRAME_MS, SILENCE
-from shared.loudness import audible
+from shared.pcm import audible
 from simulator.wire import SILENT_FRAME
 
 _FRAME_S = FRAME_MS / 1000

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.audio import RATE, SILENCE
-from shared.loudness import audible, last_audible
+from shared.loudness import last_audible
+from shared.pcm import audible
 
 MID_REPLY_S = 0.7
 """A buffer that ran dry and went on within this time stuttered; after a longer gap something new began."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.agents import AgentProfile
-from shared.audio import read_wav
 from shared.espeak import trim
+from shared.pcm import read_wav
 from shared.scenario import Scenario
 from shared.scenario import load as load_scenario
 from simulator.caller import Voice
@@ -55,7 +55,7 @@ class Writer:
         return [self._line(text, self._scenario.respond(texts[: n + 1])) for n, text in enumerate(texts)]
 
     def played(self, path: Path) -> Line:
-        """A recording: any answer is right but the fallback. Raises shared.audio.BadAudio or ValueError."""
+        """A recording: any answer is right but the fallback. Raises shared.pcm.BadAudio or ValueError."""
         mulaw = trim(read_wav(path))
         if not mulaw:
             raise ValueError(f"{path}: nothing can be heard in it")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shared.audio import RATE, bytes_of, encode
+from shared.audio import RATE, bytes_of
+from shared.pcm import encode
 
 Samples = npt.NDArray[np.float64]
 Formants = Sequence[tuple[float, float]]

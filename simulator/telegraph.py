@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.audio import RATE, SILENCE, bytes_of, duration_ms, encode
+from shared.audio import RATE, SILENCE, bytes_of, duration_ms
 from shared.espeak import Speech, SpokenWord
+from shared.pcm import encode
 
 _START = b"\x00\x80\x00\x00\x80\x80\x00\x80"
 """Full scale and back: neither digits nor the tone nor speech sound like it."""

@@ -11,11 +11,12 @@ from services.stt.provider import Hypothesis, Usage
 from services.stt.session import SttSession
 from services.stt.silero import Silero
 from services.stt.vad import VadBatcher
-from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, bytes_of, decode, duration_ms, encode
+from shared.audio import FRAME_BYTES, FRAME_MS, RATE, SILENCE, bytes_of, duration_ms
 from shared.call import Call
 from shared.channel import CallChannel
 from shared.memory_bus import MemoryBus
 from shared.messages import Playback, SpeechFinal, SpeechPartial, SpeechStarted, SpeechStopped, SpeechSustained
+from shared.pcm import decode, encode
 from tests.fakes import Heard, profile
 
 CALL = "CA1"

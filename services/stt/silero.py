@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from services.stt.silero_weights import Array, load
-from shared.audio import Pcm
+from shared.pcm import Pcm
 
 LARGEST_BATCH = 64
 """Windows in one run, about 1 ms: the event loop waits for it."""

@@ -16,7 +16,8 @@ import numpy as np
 
 from services.stt.silero import CONTEXT, LARGEST_BATCH, SHOWN, STATE, WINDOW
 from services.stt.silero_weights import Array
-from shared.audio import RATE, SILENCE, Pcm, decode, is_faint
+from shared.audio import RATE, SILENCE, is_faint
+from shared.pcm import Pcm, decode
 
 Listener = Callable[[float, int], None]
 """Receives (probability of speech, where the window begins on the caller's timeline in ms)."""

@@ -12,7 +12,7 @@ _SIZE_IN = (7.0, 6.5)
 
 def draw(levels: Sequence[LevelResult], per_core: int | None, path: Path) -> None:
     """Write the picture to `path`, .svg or .png. Raises ImportError without matplotlib, and OSError."""
-    # Imported here: matplotlib comes with requirements-dev.txt, and takes a second to load.
+    # Imported here: matplotlib comes with requirements/dev.txt, and takes a second to load.
     from matplotlib.figure import Figure
 
     ordered = sorted((level for level in levels if level.added_ms), key=lambda level: level.calls)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from shared.audio import SILENCE
-from shared.loudness import audible
+from shared.pcm import audible
 from shared.phrases import normalize
 from simulator import ear
 from simulator.chaos.words import compare, contains

@@ -61,7 +61,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
 async def bench(args: argparse.Namespace) -> int:
     """Run the levels and tell the tables."""
-    # Imported here: psutil comes with requirements-dev.txt only.
+    # Imported here: psutil comes with requirements/dev.txt only.
     from simulator.bench import pins
 
     _check(args)
@@ -97,7 +97,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
         if not path.parent.is_dir():
             raise WrongUse(f"{path}: no such folder")
     if args.plot is not None and find_spec("matplotlib") is None:
-        raise WrongUse("--plot needs matplotlib, which requirements-dev.txt brings")
+        raise WrongUse("--plot needs matplotlib, which requirements/dev.txt brings")
     if args.markdown is not None:
         try:
             table.placed(args.markdown.read_text(), [])

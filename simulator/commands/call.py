@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from shared.agents import STAGES
-from shared.audio import BadAudio, write_wav
 from shared.espeak import SpeechError
+from shared.pcm import BadAudio, write_wav
 from simulator.commands import options, report, system
 from simulator.commands.options import WrongUse
 from simulator.commands.system import System
@@ -41,7 +41,7 @@ def _lines(args: argparse.Namespace, *, any_answer: bool = False) -> list[Line]:
 async def call(args: argparse.Namespace) -> int:
     """Call a running system."""
     lines = _lines(args)
-    async with system.running(args) as target:
+    async with system.running(args, [line.said for line in lines]) as target:
         return await _hold(target, lines, args.out)
 
 
@@ -51,7 +51,7 @@ async def demo(args: argparse.Namespace) -> int:
         return await call(args)
     lines = _lines(args, any_answer=args.vendors == "configured")
     stages = STAGES[options.agent(args.to).pipeline]
-    # The gateway is ready only when the default agent's stages are there.
+    # The system is whole only when the default agent's stages are there.
     counts = dict.fromkeys(("gateway", *STAGES["cascade"], *stages), 1)
     async with system.started(args, [line.said for line in lines], counts) as target:
         return await _hold(target, lines, args.out)

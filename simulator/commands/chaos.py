@@ -38,7 +38,7 @@ def add_chaos(parser: argparse.ArgumentParser) -> None:
 
 async def chaos(args: argparse.Namespace) -> int:
     """Try the faults and tell the table."""
-    # Imported here: psutil comes with requirements-dev.txt only.
+    # Imported here: psutil comes with requirements/dev.txt only.
     from simulator.chaos.campaign import Campaign
     from simulator.chaos.catalogue import chosen
     from simulator.chaos.ears import Ears

@@ -46,7 +46,7 @@ async def interruptions(args: argparse.Namespace) -> int:
     except SpeechError as error:
         raise WrongUse(str(error)) from error
     if args.url:
-        async with system.running(args) as target:
+        async with system.running(args, [args.ask, args.say]) as target:
             return await _run(target, said, voice, args)
     async with system.started(args, [args.ask, args.say]) as target:
         return await _run(target, said, voice, args)

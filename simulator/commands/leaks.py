@@ -26,7 +26,7 @@ def add_leaks(parser: argparse.ArgumentParser) -> None:
 
 async def leaks(args: argparse.Namespace) -> int:
     """Place the calls and tell what is left."""
-    # Imported here: psutil comes with requirements-dev.txt only.
+    # Imported here: psutil comes with requirements/dev.txt only.
     from simulator.chaos.leaks import audit
 
     if not 1 <= args.calls <= _MAX_CALLS or args.concurrent < 1:

@@ -51,10 +51,11 @@ async def load(args: argparse.Namespace) -> int:
     writer = options.writer(args, any_answer=args.vendors == "configured" and not args.url)
     numbers = random.Random(args.seed).sample(_numbers(args.calls), args.calls)
     scripts = [writer.order(number) for number in numbers]
+    texts = [line.said for script in scripts for line in script]
     if args.url:
-        async with system.running(args) as target:
+        async with system.running(args, texts) as target:
             return await _run(target, scripts, args)
-    counts, texts = processes(args.workers), [line.said for script in scripts for line in script]
+    counts = processes(args.workers)
     env = {"MAX_CALLS": str(max(25, args.calls))}
     async with system.started(args, texts, counts, env) as target:
         return await _run(target, scripts, args)

@@ -50,6 +50,9 @@ def add_system(parser: argparse.ArgumentParser, *, required: bool = False) -> No
         "--nats", metavar="URL", help="its broker, for transcripts (default: NATS_URL or the local one)"
     )
     parser.add_argument("--token", help="its TWILIO_AUTH_TOKEN (default: the variable of that name)")
+    parser.add_argument(
+        "--standins", metavar="URL", help="the stand-ins that serve it, to be told what the callers will say"
+    )
 
 
 def add_ring(parser: argparse.ArgumentParser) -> None:

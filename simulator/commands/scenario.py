@@ -95,11 +95,11 @@ async def scenario(args: argparse.Namespace) -> int:
 @asynccontextmanager
 async def _system(args: argparse.Namespace, castings: list[Casting], texts: list[str]) -> AsyncIterator[System]:
     if args.url:
-        async with system.running(args) as target:
+        async with system.running(args, texts) as target:
             yield target
         return
     stages = [stage for casting in castings for stage in STAGES[casting.agent.pipeline]]
-    # The gateway is ready only when the default agent's stages are there.
+    # The system is whole only when the default agent's stages are there.
     counts = dict.fromkeys(("gateway", *STAGES["cascade"], *stages), 1)
     async with system.started(args, texts, counts) as target:
         yield target

@@ -75,6 +75,13 @@ async def _teach(http: aiohttp.ClientSession, url: str, texts: Sequence[str], ar
         response.raise_for_status()
 
 
+async def _learn(http: aiohttp.ClientSession, args: argparse.Namespace, texts: Sequence[str]) -> None:
+    try:
+        await _teach(http, args.standins.rstrip("/"), texts, args)
+    except (aiohttp.ClientError, ValueError) as error:
+        raise WrongUse(f"--standins {args.standins}: {error or type(error).__name__}") from error
+
+
 async def _connect(url: str) -> Bus:
     async def give_up(reason: str) -> None:
         raise WrongUse(f"--nats: {reason}")
@@ -83,8 +90,8 @@ async def _connect(url: str) -> Bus:
 
 
 @asynccontextmanager
-async def running(args: argparse.Namespace) -> AsyncIterator[System]:
-    """The system of `--url`. Raises WrongUse."""
+async def running(args: argparse.Namespace, texts: Sequence[str]) -> AsyncIterator[System]:
+    """The system of `--url`; `texts` are what callers will say. Raises WrongUse."""
     here = {**dotenv_values(".env"), **os.environ}
     token = args.token or here.get("TWILIO_AUTH_TOKEN") or ""
     if not args.url.startswith(("http://", "https://")):
@@ -94,6 +101,8 @@ async def running(args: argparse.Namespace) -> AsyncIterator[System]:
     nats_url = args.nats or here.get("NATS_URL")
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
+        if args.standins:
+            await _learn(http, args, texts)
         bus: Bus | None = None
         if nats_url:
             bus = await _connect(nats_url)
@@ -116,7 +125,7 @@ async def started(
     env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[System]:
     """A ring of its own; `texts` are what callers will say. Raises ProcessFailed."""
-    # Imported here: a call to a running system needs no psutil, which only requirements-dev.txt brings.
+    # Imported here: a call to a running system needs no psutil, which only requirements/dev.txt brings.
     from simulator.ring import Ring
 
     async with AsyncExitStack() as stack:

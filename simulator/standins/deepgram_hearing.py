@@ -6,7 +6,7 @@ Simpler than the vendor: speech is never cut before it pauses, however long it l
 from dataclasses import dataclass
 
 from shared.audio import RATE, bytes_of
-from shared.loudness import audible
+from shared.pcm import audible
 
 _HOP = bytes_of(10)
 _QUIET = bytes(sample for sample, loud in enumerate(audible(bytes(range(256)))) if not loud)

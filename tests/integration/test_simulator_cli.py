@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from shared.audio import SILENCE, write_wav
+from shared.audio import SILENCE
+from shared.pcm import write_wav
 from simulator.__main__ import parser
 from simulator.commands.options import WrongUse
 from simulator.plan import ROOT

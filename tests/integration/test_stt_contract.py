@@ -16,8 +16,9 @@ from services.stt.providers.deepgram import Deepgram
 from services.stt.resilient import Choice, ResilientTranscriber
 from shared import espeak, phrases, scenario
 from shared.agents import AgentProfile, SttProfile
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, encode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of
 from shared.breakers import Breakers
+from shared.pcm import encode
 from shared.settings import Settings
 from simulator.ear import PhraseBook
 from simulator.standins.behaviour import Behaviour

@@ -16,8 +16,9 @@ from services.tts.providers.elevenlabs import ElevenLabs
 from services.tts.resilient import Choice, ResilientVoice
 from shared import espeak
 from shared.agents import TtsProfile
-from shared.audio import decode, duration_ms
+from shared.audio import duration_ms
 from shared.breakers import Breakers
+from shared.pcm import decode
 from shared.settings import Settings
 from shared.stage import CannotServe
 from simulator.standins.behaviour import Behaviour

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from shared import audio, espeak
+from shared.pcm import BadAudio, Pcm, decode, encode, read_wav, write_wav
 
 
-def tone(rate: int, seconds: float, hertz: float = 440) -> audio.Pcm:
+def tone(rate: int, seconds: float, hertz: float = 440) -> Pcm:
     samples = np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate) * 8000
     return samples.astype(np.int16)
 
 
-def written(path: Path, pcm: audio.Pcm, rate: int, channels: int = 1, width: int = 2) -> Path:
+def written(path: Path, pcm: Pcm, rate: int, channels: int = 1, width: int = 2) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(width)
@@ -25,25 +26,25 @@ def written(path: Path, pcm: audio.Pcm, rate: int, channels: int = 1, width: int
 
 def test_mulaw_keeps_the_sound() -> None:
     pcm = tone(8000, 0.5)
-    back = audio.decode(audio.encode(pcm)).astype(float)
+    back = decode(encode(pcm)).astype(float)
     assert np.corrcoef(pcm, back)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
 def test_resampling_keeps_the_pitch(rate: int) -> None:
-    pcm = audio.decode(audio.encode(tone(rate, 1.0), rate)).astype(float)
+    pcm = decode(encode(tone(rate, 1.0), rate)).astype(float)
     assert abs(len(pcm) - 8000) <= 8
     assert np.argmax(np.abs(np.fft.rfft(pcm))) * 8000 / len(pcm) == pytest.approx(440, abs=2)
 
 
 def test_what_lies_above_the_telephone_band_is_removed_not_folded_back() -> None:
-    pcm = audio.decode(audio.encode(tone(22050, 0.5, hertz=6000), 22050))
+    pcm = decode(encode(tone(22050, 0.5, hertz=6000), 22050))
     assert np.abs(pcm[400:-400]).max() < 50
 
 
 def test_a_wav_file_of_any_rate_is_read(tmp_path: Path) -> None:
     stereo = np.repeat(tone(16000, 1.0), 2)
-    mulaw = audio.read_wav(written(tmp_path / "a.wav", stereo, 16000, channels=2))
+    mulaw = read_wav(written(tmp_path / "a.wav", stereo, 16000, channels=2))
     assert audio.duration_ms(mulaw) == 1000
 
 
@@ -51,12 +52,12 @@ def test_what_is_no_wav_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello")
     eight_bit = written(tmp_path / "8bit.wav", tone(8000, 0.1), 8000, width=1)
     for path in (tmp_path / "text.wav", tmp_path / "none.wav", eight_bit):
-        with pytest.raises(audio.BadAudio, match=path.name):
-            audio.read_wav(path)
+        with pytest.raises(BadAudio, match=path.name):
+            read_wav(path)
 
 
 def test_two_tracks_are_written_side_by_side(tmp_path: Path) -> None:
-    audio.write_wav(tmp_path / "new" / "call.wav", b"\x00" * 800, b"\x80" * 400)
+    write_wav(tmp_path / "new" / "call.wav", b"\x00" * 800, b"\x80" * 400)
     with wave.open(str(tmp_path / "new" / "call.wav")) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 8000, 800)
         frames = np.frombuffer(file.readframes(800), dtype=np.int16).reshape(-1, 2)
@@ -76,7 +77,7 @@ def test_espeak_says_where_its_words_are() -> None:
 
 def test_espeak_trimmed_begins_and_ends_with_sound() -> None:
     mulaw = espeak.trim(espeak.speak("Hello").mulaw)
-    loud = np.flatnonzero(np.abs(audio.decode(mulaw)) > 200)
+    loud = np.flatnonzero(np.abs(decode(mulaw)) > 200)
     assert loud[0] <= 160
     assert loud[-1] >= len(mulaw) - 161
     assert espeak.trim(audio.SILENCE * 800) == b""

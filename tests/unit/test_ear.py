@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from shared.audio import SILENCE, bytes_of, decode, encode
+from shared.audio import SILENCE, bytes_of
 from shared.espeak import speak, trim
+from shared.pcm import decode, encode
 from simulator.ear import SAME, PhraseBook, similarity
 
 ORDER = "my order number is one two three four"

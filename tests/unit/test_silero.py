@@ -11,8 +11,9 @@ import pytest
 from services.stt import silero_weights
 from services.stt.silero import LARGEST_BATCH, SHOWN, STATE, WINDOW, Silero
 from services.stt.silero_weights import Array, model_path
-from shared.audio import RATE, Pcm, decode
+from shared.audio import RATE
 from shared.espeak import speak
+from shared.pcm import Pcm, decode
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, decode, encode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of
 from shared.espeak import speak, trim
+from shared.pcm import decode, encode
 from simulator.echo import Echo
 from simulator.playback import Playback
 from simulator.wire import SILENT_FRAME

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from shared.audio import RATE, SILENCE, bytes_of, encode
+from shared.audio import RATE, SILENCE, bytes_of
 from shared.loudness import last_audible
+from shared.pcm import encode
 from simulator.playback import Playback
 
 START = 1000.0

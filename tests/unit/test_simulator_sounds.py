@@ -8,8 +8,9 @@ import pytest
 from services.stt.detector import SpeechDetector, Started, Stopped
 from services.stt.silero import Silero
 from services.stt.vad import VadBatcher
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, decode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of
 from shared.espeak import speak, trim
+from shared.pcm import decode
 from simulator.sounds import cough, hold_music, hum, noise, throat
 
 MIN_SPEECH_MS = 250

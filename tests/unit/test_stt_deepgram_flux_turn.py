@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shared import espeak
-from shared.audio import SILENCE, bytes_of, encode
+from shared.audio import SILENCE, bytes_of
+from shared.pcm import encode
 from simulator.ear import PhraseBook
 from simulator.standins.deepgram_flux_hearing import UPDATE_MS, FluxHearing
 from simulator.standins.deepgram_flux_turn import FluxTurn, Said

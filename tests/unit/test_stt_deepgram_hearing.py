@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shared import espeak
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, encode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of
+from shared.pcm import encode
 from simulator.ear import PhraseBook
 from simulator.standins.deepgram_hearing import Began, Ended, Event, Hearing, Segment
 from simulator.standins.deepgram_scribe import Scribe

@@ -9,10 +9,11 @@ from services.stt.caller_line import CallerLine
 from services.stt.echo import STRETCH_MS, EchoGuard
 from services.stt.playout import LATEST_MS, Playout
 from services.stt.spectrum import SILENT, likeness, spectrogram
-from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of, decode, duration_ms, encode
+from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of, duration_ms
 from shared.espeak import speak, trim
 from shared.mel import HOP_MS
 from shared.messages import AudioOut, Playback
+from shared.pcm import decode, encode
 from tests.stt_booth import mixed, noisy, silence
 
 AGENT_SAYS = "Thank you for calling Bella's, your table for four people is booked for Friday at seven"

@@ -8,8 +8,9 @@ from services.stt.provider import Hypothesis
 from services.stt.providers import offline, offline_language
 from services.stt.providers.offline_words import sounds_of_interjection
 from shared.agents import AgentProfile
-from shared.audio import FRAME_BYTES, SILENCE, bytes_of, duration_ms, encode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of, duration_ms
 from shared.espeak import speak, trim
+from shared.pcm import encode
 from shared.turn_taking import BargeInProfile, TurnProfile
 
 ONSET_MS, HANG_OVER_MS = 100, 240

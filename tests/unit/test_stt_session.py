@@ -11,7 +11,7 @@ import structlog.testing
 from services.stt.detector import SpeechDetector
 from services.stt.echo import EchoGuard
 from services.stt.provider import Hypothesis
-from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of, decode
+from shared.audio import FRAME_BYTES, FRAME_MS, bytes_of
 from shared.bus import Disconnected
 from shared.channel import CallChannel
 from shared.espeak import speak, trim
@@ -26,6 +26,7 @@ from shared.messages import (
     UsageCounted,
     Word,
 )
+from shared.pcm import decode
 from tests.stt_booth import CALL, Booth, mixed, noisy, open_booth, silence
 
 SPEECH = trim(speak("what are your opening hours").mulaw, keep_ms=0)

@@ -4,7 +4,8 @@ import pytest
 
 from shared.audio import SILENCE, bytes_of, duration_ms
 from shared.espeak import speak as speak_aloud
-from shared.loudness import audible, first_audible
+from shared.loudness import first_audible
+from shared.pcm import audible
 from simulator import telegraph
 from simulator.telegraph import Telegram
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from services.tts.captions import Captions
 from services.tts.cutting import Cut, Cutter, cut, split
 from shared import espeak
-from shared.audio import SILENCE, bytes_of, decode, duration_ms
+from shared.audio import SILENCE, bytes_of, duration_ms
 from shared.espeak import Speech, SpokenWord
+from shared.pcm import decode
 
 TEXTS = [
     "Bella Trattoria, good day! ",

@@ -10,8 +10,9 @@ from services.stt.detector import SpeechDetector, Started, Stopped
 from services.stt.silero import Silero
 from services.stt.silero_weights import Array
 from services.stt.vad import WINDOW_MS, VadBatcher, VadStream
-from shared.audio import FRAME_BYTES, SILENCE, Pcm, bytes_of, decode, encode
+from shared.audio import FRAME_BYTES, SILENCE, bytes_of
 from shared.espeak import speak, trim
+from shared.pcm import Pcm, decode, encode
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from shared.audio import RATE, decode
+from shared.audio import RATE
+from shared.pcm import decode
 
 _TAPS = 32
 _NOISE_DBFS = -47.0
