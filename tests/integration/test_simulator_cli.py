@@ -39,6 +39,8 @@ async def run(*argv: str) -> int:
         (["call", *NOWHERE, "--say", "hello", "--voice", "nobody"], "no voice 'nobody'"),
         (["call", *NOWHERE, "--file", "none.wav"], "none.wav"),
         (["call", *NOWHERE, "--nats", "nats://127.0.0.1:9"], "--nats: "),
+        (["call", *NOWHERE, "--standins", "http://127.0.0.1:9"], "--standins http://127.0.0.1:9: "),
+        (["call", *NOWHERE, "--standins", "nonsense"], "--standins nonsense: "),
         (["load", *NOWHERE, "--calls", "0"], "--calls"),
         (["load", *NOWHERE, "--concurrent", "0"], "--concurrent"),
         (["load", "--workers", "fax=2"], "--workers fax=2"),
