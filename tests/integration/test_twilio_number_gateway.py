@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from uuid import uuid4
 from xml.etree.ElementTree import fromstring
@@ -29,6 +30,12 @@ async def check(front: Front, timeout_s: float = 5, url: str = "") -> None:
     await asyncio.to_thread(Deployment(url or front.url, SID, AUTH_TOKEN, front.trusting, timeout_s).check)
 
 
+async def live_calls(url: str) -> set[str]:
+    key = {"Authorization": f"Bearer {API_KEY}"}
+    async with gateway_process.carrier() as operator, operator.get(f"{url}/calls", headers=key) as answer:
+        return {call["call_id"] for call in await answer.json()}
+
+
 async def test_a_number_is_pointed_at_a_gateway_that_runs(
     nats_url: str, bus: NatsBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,20 +55,19 @@ async def test_a_number_is_pointed_at_a_gateway_that_runs(
         )
         args = parser().parse_args(["--number", NUMBER])
         async with gateway_process.running(nats_url, port, tmp_path / "log", **here) as gateway:
+            before = await live_calls(gateway.url)
             with api_at(twilio.url) as api:
                 await asyncio.to_thread(run, args, settings, api, front.trusting)
-            async with gateway_process.carrier() as operator:
-                key = {"Authorization": f"Bearer {API_KEY}"}
-                async with operator.get(f"{gateway.url}/calls", headers=key) as answer:
-                    calls = await answer.json()
+            calls = await live_calls(gateway.url) - before
             assert await gateway.stop() == 0
         assert twilio.numbers[0]["voice_url"] == f"{front.url}/twilio/voice"
     await bus.flush()
-    assert (calls, heard) == ([], []), "the check is no call"
     events = [json.loads(line) for line in gateway.written().splitlines()]
+    # The broker may keep calls of the tests before this one.
+    calls |= {subject.split(".")[1] for subject in heard} | {event["call_id"] for event in events if "call_id" in event}
+    assert calls <= before, "the check is no call"
     refused = [event["path"] for event in events if event["event"] == "signature_refused"]
     assert refused == ["/twilio/voice"]
-    assert not any("call_id" in event for event in events)
     assert f"{front.url} answers, and trusts this account's signature\n" in capsys.readouterr().out
 
 
@@ -130,12 +136,20 @@ async def test_a_host_that_cannot_be_asked_is_told() -> None:
     async with https_front(free_port()) as front:
         with pytest.raises(Unfit, match="certificate is not valid"):
             await asyncio.to_thread(Deployment(front.url, SID, AUTH_TOKEN).check)
-        with pytest.raises(Unfit, match=r"https://nobody\.invalid: no such host"):
-            await check(front, url="https://nobody.invalid")
         with pytest.raises(Unfit, match=r"no connection \("):
             await check(front, url=f"https://localhost:{free_port()}")
         with pytest.raises(Unfit, match=r"certificate is not valid .*127\.0\.0\.1"):
             await check(front, url=front.url.replace("localhost", "127.0.0.1"))
+
+
+async def test_a_host_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str, *_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host} not known")
+
+    # Whether a resolver answers, and when, is this machine's affair.
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Unfit, match=r"https://nobody\.invalid: no such host"):
+        await asyncio.to_thread(Deployment("https://nobody.invalid", SID, AUTH_TOKEN).check)
 
 
 async def test_a_server_without_tls_is_told() -> None:
