@@ -4,11 +4,13 @@ A production Ingress lets nothing but `/twilio` through, so the webhooks themsel
 call: the gateway looks at the signature before anything else, and a status that is not a call's last changes nothing.
 """
 
-import asyncio
+import socket
 import ssl
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPSConnection
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
-import aiohttp
 from twilio.request_validator import RequestValidator
 
 from services.gateway.twilio.number import STATUS_PATH, VOICE_PATH
@@ -37,41 +39,39 @@ class Deployment:
         timeout_s: float = _TIMEOUT_S,
     ) -> None:
         """`url`: the deployment's PUBLIC_URL, without a slash at its end. `trust`: whose certificates are believed,
-        if not those of the system's authorities. `timeout_s`: for each request."""
+        if not those of the system's authorities. `timeout_s`: for each step of a request."""
         self._url = url
         self._account = {"AccountSid": account_sid}
         self._validator = RequestValidator(auth_token)
-        self._trust = trust
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._trust = trust or ssl.create_default_context()
+        self._timeout_s = timeout_s
 
     def check(self) -> None:
         """A request without a signature must be refused, one that is signed as Twilio's taken. Raises Unfit."""
-        asyncio.run(self._check())
+        # Without a call id, a gateway that checks no signatures answers 400 and does not take it for a call.
+        status, text = self._post(VOICE_PATH, self._account)
+        if status != _REFUSED:
+            raise Unfit(f"{self._url}{VOICE_PATH} {_unsigned(status, text)}")
+        form = {**self._account, "CallSid": f"CA{uuid4().hex}", "CallStatus": "in-progress"}
+        signature = self._validator.compute_signature(self._url + STATUS_PATH, form)
+        status, text = self._post(STATUS_PATH, form, {"X-Twilio-Signature": signature})
+        if status != _TAKEN:
+            raise Unfit(f"{self._url}{STATUS_PATH} {self._signed(status, text)}")
 
-    async def _check(self) -> None:
-        async with aiohttp.ClientSession(timeout=self._timeout) as http:
-            # Without a call id, a gateway that checks no signatures answers 400 and does not take it for a call.
-            status, text = await self._post(http, VOICE_PATH, self._account)
-            if status != _REFUSED:
-                raise Unfit(f"{self._url}{VOICE_PATH} {_unsigned(status, text)}")
-            form = {**self._account, "CallSid": f"CA{uuid4().hex}", "CallStatus": "in-progress"}
-            signature = self._validator.compute_signature(self._url + STATUS_PATH, form)
-            status, text = await self._post(http, STATUS_PATH, form, {"X-Twilio-Signature": signature})
-            if status != _TAKEN:
-                raise Unfit(f"{self._url}{STATUS_PATH} {self._signed(status, text)}")
-
-    async def _post(
-        self, http: aiohttp.ClientSession, path: str, form: dict[str, str], headers: dict[str, str] | None = None
-    ) -> tuple[int, str]:
+    def _post(self, path: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """The answer's status, and the beginning of its text or, of a redirect, the address it leads to."""
-        url = self._url + path
-        trust = True if self._trust is None else self._trust
+        there = urlsplit(self._url)
+        connection = HTTPSConnection(there.hostname or "", there.port, timeout=self._timeout_s, context=self._trust)
         try:
-            async with http.post(url, data=form, headers=headers, allow_redirects=False, ssl=trust) as answer:
-                text = (await answer.content.read(_MAX_TEXT)).decode(errors="replace")
-                return answer.status, answer.headers.get("Location", text)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            form_headers = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+            connection.request("POST", path, urlencode(form), form_headers)
+            answer = connection.getresponse()
+            text = answer.read(_MAX_TEXT).decode(errors="replace")
+            return answer.status, answer.headers.get("Location", text)
+        except (OSError, HTTPException) as error:
             raise Unfit(f"{self._url}: {_why(error)}") from error
+        finally:
+            connection.close()
 
     def _signed(self, status: int, text: str) -> str:
         if status != _REFUSED:
@@ -84,20 +84,20 @@ class Deployment:
         )
 
 
-def _why(error: Exception) -> str:
+def _why(error: OSError | HTTPException) -> str:
     match error:
         case TimeoutError():
             return "no answer in time"
-        case aiohttp.ClientConnectorDNSError():
+        case socket.gaierror():
             return "no such host is known here"
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not valid ({error.certificate_error})"
-        case aiohttp.ClientConnectorSSLError():
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not valid ({error.verify_message})"
+        case ssl.SSLError():
             return "no https there"
-        case aiohttp.ClientConnectorError():
-            return f"no connection ({error.os_error.strerror or error.os_error})"
-        case _:
+        case HTTPException() | ConnectionResetError() | BrokenPipeError():
             return f"the connection broke ({error or type(error).__name__})"
+        case _:
+            return f"no connection ({error.strerror or error})"
 
 
 def _unsigned(status: int, text: str) -> str:
