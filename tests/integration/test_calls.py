@@ -12,6 +12,7 @@ import pytest
 from services.gateway.app import APOLOGY, MOMENT
 from shared import nats_bus
 from shared.messages import CallEnded, SpeechStarted
+from simulator.caller import Patience
 from simulator.carrier import Gateway
 from simulator.conversation import CallReport, Conversation, Line, Setup
 from simulator.ear import similarity
@@ -25,11 +26,11 @@ BELLA, ECHO = "+15550100", "+15550199"
 
 @asynccontextmanager
 async def system(plan: Plan, dialled: str = BELLA) -> AsyncIterator[tuple[Ring, Setup]]:
-    # The other tests share these cores: how long a lease takes is not judged here.
+    # The other tests share these cores: how long a lease or the greeting takes is not judged here.
     patient = replace(plan, env={**plan.env, "LEASE_TIMEOUT_S": "12"})
     async with Ring(patient) as ring, aiohttp.ClientSession() as http:
         bus = await nats_bus.connect(ring.nats_url, "test")
-        yield ring, Setup(http, Gateway(ring.urls[0], ring.auth_token), dialled, bus)
+        yield ring, Setup(http, Gateway(ring.urls[0], ring.auth_token), dialled, bus, Patience(greeting_s=12))
         await bus.close()
 
 

@@ -205,7 +205,7 @@ async def test_a_vendor_that_hangs_cannot_serve_and_is_not_waited_for(ear: Ear) 
 
 
 async def test_keep_alives_hold_a_silent_socket_open(ear: Ear) -> None:
-    async with Vendor(Habits(patience_s=0.3)) as vendor:
+    async with Vendor(Habits(patience_s=1)) as vendor:
         mute, kept = Ear(), ear
         await_mute = await vendor.open(mute)
         stream = await vendor.open(kept, patience=Patience(finish_s=10, keep_alive_s=0.05))
